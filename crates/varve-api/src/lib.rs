@@ -1,0 +1,1 @@
+//! Varve's protocol: protos, generated code and the error model.

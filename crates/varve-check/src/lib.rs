@@ -1,0 +1,1 @@
+//! The history format and the checker of Varve's promises.

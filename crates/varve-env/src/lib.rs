@@ -1,0 +1,1 @@
+//! The seams that simulation replaces: time, randomness, spawning, network, files.

@@ -1,0 +1,1 @@
+//! The listener: one port, what comes in told apart.

@@ -1,0 +1,1 @@
+//! The newtypes of a Varve log and the record batch codec: no I/O.

@@ -1,0 +1,1 @@
+//! A partition's replica: the proposer, commit, and reading what is committed.

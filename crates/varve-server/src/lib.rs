@@ -1,0 +1,1 @@
+//! The Varve node: gRPC services over replicas, put together.

@@ -1,0 +1,3 @@
+//! Deterministic simulation of Varve by seed.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Segments, frames, indexes, checkpoints and recovery of a partition's log.

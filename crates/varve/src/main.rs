@@ -1,0 +1,3 @@
+//! Varve: a durable commit log served over gRPC.
+
+fn main() {}

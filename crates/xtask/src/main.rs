@@ -1,0 +1,3 @@
+//! Chores of the Varve workspace.
+
+fn main() {}
