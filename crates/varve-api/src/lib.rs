@@ -7,6 +7,14 @@
 //! - [`log_v1`]: `log.v1`, the plain service of the book *Distributed Services with Go*.
 //! - [`FILE_DESCRIPTOR_SET`]: both, for server reflection.
 
+pub mod error;
+pub mod limits;
+pub mod time;
+mod topic_name;
+
+pub use prost_types;
+pub use topic_name::{InvalidTopicName, TOPIC_NAME_BYTES_MAX, TopicName};
+
 /// `varve.v1`: messages, clients and servers, generated from `proto/varve/v1`.
 ///
 /// Fields of type `bytes` are [`bytes::Bytes`]: decoding does not copy them out of the message.
@@ -35,3 +43,21 @@ pub mod log_v1 {
 
 /// The compiled protos with their comments, as an encoded `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    #[test]
+    fn descriptors_name_every_service() {
+        let set = FileDescriptorSet::decode(super::FILE_DESCRIPTOR_SET).expect("the build wrote it");
+        let services = set.file.iter().flat_map(|file| {
+            let names = file.service.iter().map(|service| service.name());
+            names.map(|name| format!("{}.{name}", file.package()))
+        });
+        let mut services: Vec<String> = services.collect();
+        services.sort();
+        assert_eq!(services, ["log.v1.Log", "varve.v1.ClusterService", "varve.v1.LogService"]);
+    }
+}
