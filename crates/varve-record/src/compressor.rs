@@ -25,7 +25,7 @@ impl Compressor {
         match compression {
             Compression::None => Self::None,
             Compression::Gzip => Self::Gzip,
-            Compression::Snappy => Self::Snappy(Box::default()),
+            Compression::Snappy => Self::Snappy(Box::new(snap::raw::Encoder::new())),
             Compression::Lz4 => Self::Lz4(Box::new(FrameEncoder::with_frame_info(lz4_frame(), Vec::new()))),
             Compression::Zstd => Self::Zstd(None),
         }
