@@ -1,1 +1,23 @@
-//! The listener: one port, what comes in told apart.
+//! The listener: one TCP port, and what comes in told apart.
+//!
+//! [`Mux`] accepts connections within limits, reads as few bytes as tell what a peer speaks ([`Protocol`]), and hands the
+//! connection on with those bytes put back. A peer that stays silent, or speaks what nobody here understands, is closed.
+//!
+//! This crate must never know what flows through a connection once it is told apart: no gRPC, no Raft, no policy. What it
+//! does not have yet: TLS (its handshake will come before the first byte is looked at), and the framed connections
+//! between peers. Start reading at [`Mux`], then [`Protocol`].
+
+mod burst;
+mod connection;
+mod limits;
+mod mux;
+mod protocol;
+
+pub use burst::{BURST_INTERVAL, Burst};
+pub use connection::Connection;
+pub use limits::{
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTIONS_MAX, FIRST_BYTE_TIMEOUT, MuxLimits, PENDING_MAX,
+    PREFACE_TIMEOUT,
+};
+pub use mux::{Incoming, Mux};
+pub use protocol::{HTTP2_PREFACE, PEER_BYTE, PREFACE_BYTES_MAX, Protocol};

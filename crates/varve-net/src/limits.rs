@@ -1,0 +1,46 @@
+//! How much the listener takes.
+
+use std::time::Duration;
+
+/// By default, the most connections that are open at once. One more is closed as soon as it is accepted.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// By default, the most connections that have not yet told what they speak. While there are so many none is accepted:
+/// the others wait in the system's queue, for as long as [`PREFACE_TIMEOUT`] at most.
+pub const PENDING_MAX: usize = 256;
+
+/// By default, how long a connection may stay silent after it was accepted.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// By default, how long a connection may take to tell what it speaks, from when it was accepted.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first pause after the system could not give a connection, for want of file handles or memory.
+pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(10);
+
+/// The longest such pause. Each doubles the one before.
+pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// The limits of a [`Mux`](crate::Mux).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MuxLimits {
+    /// The most open connections; [`CONNECTIONS_MAX`] by default.
+    pub connections_max: usize,
+    /// The most connections not yet told apart; [`PENDING_MAX`] by default.
+    pub pending_max: usize,
+    /// Time for the first byte; [`FIRST_BYTE_TIMEOUT`] by default.
+    pub first_byte_timeout: Duration,
+    /// Time for all the bytes that tell the protocol; [`PREFACE_TIMEOUT`] by default.
+    pub preface_timeout: Duration,
+}
+
+impl Default for MuxLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            pending_max: PENDING_MAX,
+            first_byte_timeout: FIRST_BYTE_TIMEOUT,
+            preface_timeout: PREFACE_TIMEOUT,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The listener and its accept loop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::Stream;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use varve_env::net::{BoxStream, Listener};
+
+use crate::protocol::{PREFACE_BYTES_MAX, Protocol, Verdict, judge};
+use crate::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, Burst, Connection, MuxLimits};
+
+/// How many connections that were told apart wait to be taken. The others stay pending.
+const READY_MAX: usize = 16;
+
+/// How many peers in a row may break off before they are accepted. More look like a fault of the listener itself.
+const BROKEN_PEERS_MAX: u32 = 64;
+
+/// A connection and what it speaks.
+#[derive(Debug)]
+pub struct Incoming {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The connection, with every byte that was read put back.
+    pub connection: Connection,
+}
+
+/// Accepts connections on one port and tells apart what they speak: a stream of [`Incoming`].
+///
+/// Dropped, it stops to listen, and closes the connections that have not been told apart; the others live on.
+#[derive(Debug)]
+pub struct Mux {
+    ready: mpsc::Receiver<Incoming>,
+    local_addr: SocketAddr,
+    close: CancellationToken,
+    accepting: AbortHandle,
+}
+
+impl Mux {
+    /// Begins to accept. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub fn start(listener: Box<dyn Listener>, limits: MuxLimits) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        let (sender, ready) = mpsc::channel(READY_MAX);
+        let close = CancellationToken::new();
+        let acceptor = Acceptor {
+            limits,
+            places: Arc::new(Semaphore::new(limits.connections_max)),
+            ready: sender,
+            close: close.clone(),
+        };
+        let accepting = tokio::spawn(acceptor.run(listener)).abort_handle();
+        Ok(Self { ready, local_addr, close, accepting })
+    }
+
+    /// The address listened on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Cancelled, it closes every connection, those handed on too.
+    #[must_use]
+    pub fn close_token(&self) -> CancellationToken {
+        self.close.clone()
+    }
+}
+
+impl Stream for Mux {
+    type Item = Incoming;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        self.get_mut().ready.poll_recv(cx)
+    }
+}
+
+impl Drop for Mux {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+struct Acceptor {
+    limits: MuxLimits,
+    places: Arc<Semaphore>,
+    ready: mpsc::Sender<Incoming>,
+    close: CancellationToken,
+}
+
+impl Acceptor {
+    /// Accepts for ever: nothing that a peer or the system does ends this loop.
+    async fn run(self, listener: Box<dyn Listener>) {
+        let mut pending = JoinSet::new();
+        let mut refused = Burst::default();
+        let mut failed = Burst::default();
+        let mut backoff = ACCEPT_BACKOFF_MIN;
+        let mut broken_peers = 0;
+        loop {
+            while pending.len() >= self.limits.pending_max.max(1) {
+                pending.join_next().await;
+            }
+            while pending.try_join_next().is_some() {}
+            match listener.accept().await {
+                Ok((stream, peer_addr)) => {
+                    (backoff, broken_peers) = (ACCEPT_BACKOFF_MIN, 0);
+                    match Arc::clone(&self.places).try_acquire_owned() {
+                        Ok(place) => drop(pending.spawn(self.admit(stream, peer_addr, place))),
+                        Err(_) => report_refused(&mut refused, peer_addr, self.limits.connections_max),
+                    }
+                }
+                // The peer gave up before it was accepted: nothing is wrong here.
+                Err(e) if is_of_one_peer(&e) && broken_peers < BROKEN_PEERS_MAX => broken_peers += 1,
+                Err(e) => {
+                    report_failed(&mut failed, &e);
+                    tokio::time::sleep(backoff).await;
+                    backoff = next_backoff(backoff);
+                }
+            }
+        }
+    }
+
+    /// Tells one connection apart and hands it on.
+    fn admit(
+        &self,
+        mut stream: BoxStream,
+        peer_addr: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let limits = self.limits;
+        let ready = self.ready.clone();
+        let close = self.close.clone();
+        async move {
+            let mut first = BytesMut::with_capacity(PREFACE_BYTES_MAX);
+            let told = tokio::select! {
+                biased;
+                () = close.cancelled() => return,
+                told = tell(&mut stream, &mut first, limits) => told,
+            };
+            let Some(protocol) = told else {
+                tracing::debug!(%peer_addr, "connection closed: it did not say in time what it speaks, or nothing known");
+                return;
+            };
+            let closed = close.cancelled_owned();
+            let connection = Connection::new(stream, peer_addr, first.freeze(), closed, place);
+            // Where nobody takes connections any more this one is closed.
+            drop(ready.send(Incoming { protocol, connection }).await);
+        }
+    }
+}
+
+/// Reads into `first` until it tells the protocol; `None` for a peer that is silent, slow, gone or speaks nothing known.
+async fn tell(stream: &mut BoxStream, first: &mut BytesMut, limits: MuxLimits) -> Option<Protocol> {
+    let accepted = Instant::now();
+    let mut deadline = accepted + limits.first_byte_timeout.min(limits.preface_timeout);
+    loop {
+        // No more than what is looked at is read, so the rest stays where the handler reads it.
+        let mut room = (&mut *stream).take((PREFACE_BYTES_MAX - first.len()) as u64);
+        match timeout_at(deadline, room.read_buf(first)).await {
+            Ok(Ok(read)) if read > 0 => {}
+            _ => return None,
+        }
+        match judge(first) {
+            Verdict::Known(protocol) => return Some(protocol),
+            Verdict::Unknown => return None,
+            Verdict::Undecided => deadline = accepted + limits.preface_timeout,
+        }
+    }
+}
+
+/// Errors that accept(2) passes on from one connection that was already broken (its "Error handling"); the next may be
+/// well.
+fn is_of_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::InvalidInput
+    )
+}
+
+fn next_backoff(backoff: Duration) -> Duration {
+    (backoff * 2).min(ACCEPT_BACKOFF_MAX)
+}
+
+fn report_refused(burst: &mut Burst, peer_addr: SocketAddr, connections_max: usize) {
+    if let Some(unreported) = burst.note() {
+        tracing::warn!(%peer_addr, connections_max, unreported, "connection refused: too many are open");
+    }
+}
+
+fn report_failed(burst: &mut Burst, error: &io::Error) {
+    if let Some(unreported) = burst.note() {
+        tracing::error!(%error, unreported, "cannot accept connections; raise the limit of open files if it is reached");
+    }
+}
