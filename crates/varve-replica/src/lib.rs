@@ -1,1 +1,29 @@
-//! A partition's replica: the proposer, commit, and reading what is committed.
+//! A partition's replica: what is proposed to it, what it has committed, and reading that.
+//!
+//! The write path is `proposer → Replica → log`. The [proposer](Partition::enqueue) alone decides what enters the log of a
+//! partition: conditions, duplicates and append time, against the state at the log's end. The replica makes it committed and
+//! says so. Today a replica is the only voter of its group, so that an entry is committed once it is synced here; Raft comes
+//! in behind the same handle. A [`CommandLog`] is the same for a state machine instead of records.
+//!
+//! It must never know gRPC, gossip or policy. Start reading at [`Partition`], then `proposer`.
+
+mod command_log;
+mod error;
+mod partition;
+mod produce;
+mod progress;
+mod proposer;
+mod read;
+mod replica;
+mod retention;
+mod settings;
+mod status;
+
+pub use command_log::{CommandError, CommandLog, StateMachine};
+pub use error::{OpenReplicaError, ProduceError, ReadError};
+pub use partition::{Follower, Partition};
+pub use produce::{Acks, Pending, Produce, Produced};
+pub use progress::Progress;
+pub use read::{Consistency, ReadBatches, Start};
+pub use settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
+pub use status::PartitionStatus;

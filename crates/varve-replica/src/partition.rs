@@ -1,0 +1,306 @@
+//! One partition's replica, as the services use it.
+
+use crate::produce::Pending;
+use crate::proposer::{Proposal, Proposer};
+use crate::replica::{Replica, State};
+use crate::retention::RetentionClock;
+use crate::settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
+use crate::{
+    Consistency, OpenReplicaError, PartitionStatus, Produce, ProduceError, Produced, Progress, ReadBatches,
+    ReadError, Start,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use varve_env::Env;
+use varve_record::{NodeId, Offset, PartitionId, Timestamp};
+use varve_storage::{self as storage, PartitionLog, Storage};
+
+/// One partition's replica with its proposer. A clone is another handle on it.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    id: PartitionId,
+    env: Env,
+    replica: Replica,
+    proposals: mpsc::Sender<Proposal>,
+    /// Bytes of batches between their arrival and their sync.
+    room: Arc<Semaphore>,
+    retention: Mutex<(storage::Retention, RetentionClock)>,
+}
+
+impl Partition {
+    /// Opens the partition, or makes it, and leads it. A damaged one opens too: it can be read where it is sound, and takes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Where its files cannot be read or written.
+    pub async fn open(
+        env: &Env,
+        storage: &Storage,
+        id: PartitionId,
+        node: NodeId,
+        settings: PartitionSettings,
+    ) -> Result<Self, OpenReplicaError> {
+        let replica = Replica::open(env, storage, id, node, settings.log).await?;
+        let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
+        let proposer = Proposer::new(replica.clone(), Arc::clone(&env.clock));
+        drop(tokio::spawn(proposer.run(queue)));
+        let clock = RetentionClock::new(replica.log().last_append_time());
+        let shared = Shared {
+            id,
+            env: env.clone(),
+            replica,
+            proposals,
+            room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
+            retention: Mutex::new((settings.retention, clock)),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Hands a batch over to the proposer; waits while too much is in flight. Batches of one caller are appended in the order
+    /// in which they were handed over.
+    ///
+    /// # Errors
+    /// Where the batch is larger than what may be in flight, or the partition is shutting down.
+    pub async fn enqueue(&self, produce: Produce) -> Result<Pending, ProduceError> {
+        let size_bytes = produce.batch.size_bytes();
+        let permits = match u32::try_from(size_bytes) {
+            Ok(permits) if size_bytes <= IN_FLIGHT_BYTES_MAX => permits,
+            _ => return Err(ProduceError::TooLarge { size_bytes, max_bytes: IN_FLIGHT_BYTES_MAX }),
+        };
+        let room = Arc::clone(&self.shared.room).acquire_many_owned(permits).await;
+        let room = room.map_err(|_| ProduceError::ShuttingDown)?;
+        let (answer, outcome) = oneshot::channel();
+        let proposal = Proposal::Produce { produce, answer, room };
+        self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
+        Ok(Pending { outcome, committed: self.shared.replica.committed() })
+    }
+
+    /// Appends a batch and waits as its [`Acks`](crate::Acks) say.
+    ///
+    /// # Errors
+    /// Why it was refused, or that nobody can say.
+    pub async fn produce(&self, produce: Produce) -> Result<Produced, ProduceError> {
+        self.enqueue(produce).await?.wait().await
+    }
+
+    /// How far the partition is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.shared.replica.progress()
+    }
+
+    /// Follows how far the partition is.
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        Follower(self.shared.replica.watch())
+    }
+
+    /// Reads whole committed batches from the one that holds `from`, up to about `max_bytes`, at least one where there is
+    /// any; none at the tail. `until` bounds it further, by offset.
+    ///
+    /// # Errors
+    /// Where `from` is trimmed or beyond the tail, or the bytes are damaged.
+    pub async fn read(
+        &self,
+        from: Offset,
+        until: Option<Offset>,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, ReadError> {
+        let Progress { high_watermark, log_start_offset, .. } = self.progress();
+        self.check_range(from)?;
+        let until = until.map_or(high_watermark, |until| until.min(high_watermark));
+        let batches = if from >= until { Vec::new() } else { self.read_log(from, until, max_bytes).await? };
+        Ok(ReadBatches { batches, high_watermark, log_start_offset })
+    }
+
+    /// The high watermark, as fresh as `consistency` says: a read up to it sees what the caller may count on.
+    ///
+    /// # Errors
+    /// Where freshness cannot be had here.
+    #[expect(clippy::unused_async, reason = "a read index asks the other voters, once there are any")]
+    pub async fn barrier(&self, consistency: Consistency) -> Result<Offset, ReadError> {
+        let progress = self.progress();
+        match (consistency, progress.leader) {
+            // The only voter knows all that was acknowledged.
+            (Consistency::Committed, _) | (Consistency::Linearizable, Some(_)) => Ok(progress.high_watermark),
+            (Consistency::Linearizable, None) => Err(ReadError::NotLeader { leader: None }),
+        }
+    }
+
+    /// Returns once all below `offset` is committed here; the caller bounds the time.
+    ///
+    /// # Errors
+    /// Where the partition shuts down first.
+    pub async fn wait_applied(&self, offset: Offset) -> Result<(), ReadError> {
+        self.follow().past(offset).await.map(|_| ())
+    }
+
+    /// The offset that a start means now. With `clamp`, one that is trimmed or beyond the tail means the nearest that is not.
+    ///
+    /// # Errors
+    /// Where the start is trimmed or beyond the tail, or the log cannot be read.
+    pub async fn resolve(&self, start: Start, clamp: bool) -> Result<Offset, ReadError> {
+        let Progress { high_watermark, log_start_offset, .. } = self.progress();
+        let offset = match start {
+            Start::Earliest => log_start_offset,
+            Start::Tail => high_watermark,
+            Start::TailMinus(n) => Offset::new(high_watermark.get().saturating_sub(n)).max(log_start_offset),
+            Start::Time(time) => self.offset_at_time(time).await?.clamp(log_start_offset, high_watermark),
+            Start::Offset(offset) if clamp => offset.clamp(log_start_offset, high_watermark),
+            Start::Offset(offset) => offset,
+        };
+        self.check_range(offset)?;
+        Ok(offset)
+    }
+
+    /// Moves the start of the log to `before`, at most to the high watermark, and gives back the space of whole segments
+    /// before it. Returns where the log starts now.
+    ///
+    /// # Errors
+    /// Why it was refused, or that nobody can say.
+    pub async fn trim(&self, before: Offset) -> Result<Offset, ProduceError> {
+        let (answer, outcome) = oneshot::channel();
+        let proposal = Proposal::Trim { before, answer };
+        self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
+        let new_start = outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?;
+        self.shared.replica.set_log_start(new_start);
+        let log = self.shared.replica.log().clone();
+        self.shared.env.blocking.run(move || log.trim(new_start)).await;
+        Ok(new_start)
+    }
+
+    /// Trims what retention no longer keeps. Returns the new start of the log where it moved.
+    ///
+    /// # Errors
+    /// As [`Partition::trim`].
+    pub async fn apply_retention(&self) -> Result<Option<Offset>, ProduceError> {
+        let point = {
+            let wall = Timestamp::new(self.shared.env.clock.now_unix_ms());
+            let log = self.log();
+            let mut held = self.shared.retention.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = held.1.now(wall, log.last_append_time());
+            log.trim_point(held.0, now)
+        };
+        match point {
+            Some(before) if before > self.progress().log_start_offset => self.trim(before).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Changes what retention keeps.
+    pub fn set_retention(&self, retention: storage::Retention) {
+        self.shared.retention.lock().unwrap_or_else(PoisonError::into_inner).0 = retention;
+    }
+
+    /// How the partition is.
+    #[must_use]
+    pub fn status(&self) -> PartitionStatus {
+        let log = self.log();
+        PartitionStatus {
+            id: self.shared.id,
+            progress: self.progress(),
+            last: log.last_log_id(),
+            next_offset: log.next_offset(),
+            last_append_time: log.last_append_time(),
+            size_bytes: log.size_bytes(),
+            damage: log.damage(),
+            disk_full: log.is_full(),
+        }
+    }
+
+    /// Takes no more batches: those handed over are appended, later ones are refused.
+    pub fn close(&self) {
+        self.shared.room.close();
+    }
+
+    fn log(&self) -> &PartitionLog {
+        self.shared.replica.log()
+    }
+
+    fn check_range(&self, offset: Offset) -> Result<(), ReadError> {
+        let Progress { high_watermark, log_start_offset, .. } = self.progress();
+        if offset < log_start_offset {
+            Err(ReadError::Trimmed { offset, log_start_offset, high_watermark })
+        } else if offset > high_watermark {
+            Err(ReadError::BeyondTail { offset, log_start_offset, high_watermark })
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn read_log(
+        &self,
+        from: Offset,
+        until: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<storage::StoredBatch>, ReadError> {
+        let log = self.log();
+        if let Some(batches) = log.try_read_cached(from, until, max_bytes) {
+            return Ok(batches);
+        }
+        let log = log.clone();
+        let read = self.shared.env.blocking.run(move || log.read(from, until, max_bytes)).await;
+        read.map_err(|error| self.read_error(from, error))
+    }
+
+    async fn offset_at_time(&self, time: Timestamp) -> Result<Offset, ReadError> {
+        let log = self.log().clone();
+        let found = self.shared.env.blocking.run(move || log.offset_at_time(time)).await;
+        let found = found.map_err(|error| self.read_error(Offset::default(), error))?;
+        Ok(found.unwrap_or_else(|| self.progress().high_watermark))
+    }
+
+    fn read_error(&self, offset: Offset, error: storage::ReadError) -> ReadError {
+        let Progress { high_watermark, log_start_offset, .. } = self.progress();
+        match error {
+            storage::ReadError::Trimmed { log_start } => {
+                ReadError::Trimmed { offset, log_start_offset: log_start, high_watermark }
+            }
+            storage::ReadError::Purged { .. } => {
+                ReadError::Trimmed { offset, log_start_offset, high_watermark }
+            }
+            storage::ReadError::Damaged(damage) => ReadError::Damaged(damage),
+            storage::ReadError::Stopped(reason) => ReadError::Stopped(reason),
+            storage::ReadError::Io(error) => {
+                ReadError::Io { file: error.path.clone(), reason: error.source.to_string() }
+            }
+            other => ReadError::Io { file: Default::default(), reason: other.to_string() },
+        }
+    }
+}
+
+/// Follows how far a partition is.
+#[derive(Clone, Debug)]
+pub struct Follower(watch::Receiver<State>);
+
+impl Follower {
+    /// How far it is now.
+    pub fn now(&mut self) -> Progress {
+        self.0.borrow_and_update().progress
+    }
+
+    /// Returns once the high watermark is at least `offset`; the caller bounds the time.
+    ///
+    /// # Errors
+    /// Where the partition shuts down first.
+    pub async fn past(&mut self, offset: Offset) -> Result<Progress, ReadError> {
+        match self.0.wait_for(|state| state.progress.high_watermark >= offset).await {
+            Ok(state) => Ok(state.progress),
+            Err(_) => Err(ReadError::ShuttingDown),
+        }
+    }
+
+    /// Returns at the next change.
+    ///
+    /// # Errors
+    /// Where the partition shuts down first.
+    pub async fn changed(&mut self) -> Result<Progress, ReadError> {
+        self.0.changed().await.map_err(|_| ReadError::ShuttingDown)?;
+        Ok(self.now())
+    }
+}
