@@ -29,10 +29,14 @@ impl Batch {
     /// no offset passes [`Offset::MAX`], the codec is known, and producer id, epoch and sequence are either all set and
     /// not negative, or the id is -1.
     pub fn decode(bytes: Bytes) -> Result<Self, BatchError> {
-        let batch = Self::from_trusted(bytes)?;
-        let found = batch.header().crc;
-        let computed = crc32c::crc32c(&batch.bytes[CRC_FROM..]);
-        if found == computed { Ok(batch) } else { Err(BatchError::Checksum { found, computed }) }
+        let header = frame(&bytes)?;
+        // Before the fields: if the bytes are damaged, say so rather than what nonsense they hold.
+        let (found, computed) = (header.crc, crc32c::crc32c(&bytes[CRC_FROM..]));
+        if found != computed {
+            return Err(BatchError::Checksum { found, computed });
+        }
+        check_header(&header)?;
+        Ok(Self { bytes })
     }
 
     /// As [`Batch::decode`], but without computing the checksum.
@@ -44,14 +48,7 @@ impl Batch {
     /// # Errors
     /// As [`Batch::decode`], without the checksum.
     pub fn from_trusted(bytes: Bytes) -> Result<Self, BatchError> {
-        let claimed = Self::peek_len(&bytes)?;
-        let found = bytes.len();
-        let short = BatchError::Short { found, needed: HEADER_BYTES };
-        let raw = bytes.first_chunk::<HEADER_BYTES>().ok_or(short)?;
-        if claimed != Some(found) {
-            return Err(BatchError::Length { found, claimed: claimed.unwrap_or_default() as i64 });
-        }
-        check_header(&RawHeader::read(raw))?;
+        check_header(&frame(&bytes)?)?;
         Ok(Self { bytes })
     }
 
@@ -126,13 +123,25 @@ impl Batch {
     /// # Errors
     /// If the records do not decompress or pass the limits. Malformed records show while iterating.
     pub fn records(&self, limits: &Limits) -> Result<Records, BatchError> {
+        self.records_with(limits, &mut Decompressor::new())
+    }
+
+    /// As [`Batch::records`], with contexts kept from batch to batch.
+    ///
+    /// # Errors
+    /// As [`Batch::records`].
+    pub fn records_with(
+        &self,
+        limits: &Limits,
+        decompressor: &mut Decompressor,
+    ) -> Result<Records, BatchError> {
         let encoded = match self.compression() {
             Compression::None => self.bytes.slice(HEADER_BYTES..),
             compression => {
                 let payload = self.payload();
                 let bytes_max = limits.decompressed_bytes_allowed(payload.len());
                 let mut out = Vec::new();
-                Decompressor::new().decompress(compression, payload, bytes_max, &mut out)?;
+                decompressor.decompress(compression, payload, bytes_max, &mut out)?;
                 out.into()
             }
         };
@@ -291,10 +300,22 @@ impl fmt::Debug for Batch {
     }
 }
 
-fn check_header(header: &RawHeader) -> Result<(), BatchError> {
+/// The header of exactly one batch of the version that is supported; its other fields are not looked at.
+fn frame(bytes: &Bytes) -> Result<RawHeader, BatchError> {
+    let found = bytes.len();
+    let short = BatchError::Short { found, needed: HEADER_BYTES };
+    let header = RawHeader::read(bytes.first_chunk().ok_or(short)?);
+    let claimed = Batch::peek_len(bytes)?.ok_or(short)?;
+    if claimed != found {
+        return Err(BatchError::Length { found, claimed: claimed as i64 });
+    }
     if header.magic != MAGIC {
         return Err(BatchError::Magic { found: header.magic });
     }
+    Ok(header)
+}
+
+fn check_header(header: &RawHeader) -> Result<(), BatchError> {
     codec(header.attributes)?;
     check_counts(header)?;
     check_producer(header)

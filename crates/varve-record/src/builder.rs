@@ -5,7 +5,8 @@ use std::io;
 use crate::compressor::Compressor;
 use crate::header::{CRC_FROM, HEADER_BYTES, LENGTH_END, MAGIC, NO_PRODUCER, RawHeader};
 use crate::{
-    Batch, BatchError, Compression, HeaderRef, Limits, ProducerEpoch, ProducerId, Sequence, Timestamp, varint,
+    BATCH_BYTES_MAX, Batch, BatchError, Compression, HeaderRef, Limits, ProducerEpoch, ProducerId,
+    RECORDS_MAX, Sequence, Timestamp, varint,
 };
 
 /// "None", in the header's partition leader epoch: Varve keeps terms in its frames.
@@ -36,8 +37,10 @@ impl BatchBuilder {
         Self::with_limits(compression, Limits::default())
     }
 
-    /// Makes an empty builder with no producer.
-    pub fn with_limits(compression: Compression, limits: Limits) -> Self {
+    /// Makes an empty builder with no producer. Limits beyond [`BATCH_BYTES_MAX`] and [`RECORDS_MAX`] count as those.
+    pub fn with_limits(compression: Compression, mut limits: Limits) -> Self {
+        limits.batch_bytes_max = limits.batch_bytes_max.min(BATCH_BYTES_MAX);
+        limits.records_max = limits.records_max.min(RECORDS_MAX);
         Self {
             compression,
             compressor: Compressor::new(compression),

@@ -4,8 +4,7 @@ use std::io::Read;
 
 use flate2::bufread::GzDecoder;
 use lz4_flex::frame::FrameDecoder;
-use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
-use zstd::zstd_safe::{DParameter, get_frame_content_size};
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_frame_content_size};
 
 use crate::{BatchError, Compression, xerial};
 
@@ -18,13 +17,17 @@ const START_BYTES: usize = 64 * 1024;
 /// What [`Decompressor`] keeps of its buffer from one batch to the next, at most.
 const RETAINED_BYTES_MAX: usize = 1024 * 1024;
 
+/// A zstd context that has grown beyond this is not kept: 4 MiB, because Java's clients ask for windows of 2 MiB however
+/// little they send.
+const ZSTD_RETAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The contexts and the buffer that decompressing needs, for use again with batch after batch.
 ///
 /// One belongs to whoever validates many batches; [`Batch::validate`](crate::Batch::validate) makes one for itself.
-/// Between batches it holds at most 1 MiB of buffer and the contexts of the codecs that it met.
+/// Between batches it holds at most 1 MiB of buffer, and up to 4 MiB for zstd once it has met that.
 #[derive(Default)]
 pub struct Decompressor {
-    zstd: Option<ZstdDecoder<'static>>,
+    zstd: Option<DCtx<'static>>,
     snappy: snap::raw::Decoder,
     buffer: Vec<u8>,
 }
@@ -154,16 +157,12 @@ fn grow(out: &mut Vec<u8>, bytes_max: usize) {
 }
 
 fn zstd(
-    context: &mut Option<ZstdDecoder<'static>>,
+    kept: &mut Option<DCtx<'static>>,
     input: &[u8],
     bytes_max: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    let decoder = match context {
-        Some(decoder) => decoder,
-        None => context.insert(new_zstd().map_err(|_| Failure::Damaged)?),
-    };
-    decoder.reinit().map_err(|_| Failure::Damaged)?;
+    let mut context = kept.take().or_else(new_zstd).ok_or(Failure::Damaged)?;
     // A claimed size within the limit spares growing step by step; one beyond it is refused at once.
     if let Ok(Some(claimed)) = get_frame_content_size(input) {
         let claimed = usize::try_from(claimed).unwrap_or(usize::MAX);
@@ -172,11 +171,15 @@ fn zstd(
         }
         out.reserve_exact(claimed);
     }
-    zstd_frame(decoder, input, bytes_max, out)
+    let result = zstd_frame(&mut context, input, bytes_max, out);
+    if context.sizeof() <= ZSTD_RETAINED_BYTES_MAX && context.reset(ResetDirective::SessionOnly).is_ok() {
+        *kept = Some(context);
+    }
+    result
 }
 
 fn zstd_frame(
-    decoder: &mut ZstdDecoder<'static>,
+    context: &mut DCtx<'static>,
     input: &[u8],
     bytes_max: usize,
     out: &mut Vec<u8>,
@@ -186,7 +189,7 @@ fn zstd_frame(
         grow(out, bytes_max);
         let (read, written) = (source.pos(), out.len());
         let mut target = OutBuffer::around_pos(out, written);
-        let more = decoder.run(&mut source, &mut target).map_err(|_| Failure::Damaged)?;
+        let more = context.decompress_stream(&mut target, &mut source).map_err(|_| Failure::Damaged)?;
         if out.len() > bytes_max {
             return Err(Failure::OverLimit(out.len()));
         }
@@ -204,8 +207,8 @@ fn zstd_frame(
     }
 }
 
-fn new_zstd() -> std::io::Result<ZstdDecoder<'static>> {
-    let mut decoder = ZstdDecoder::new()?;
-    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
-    Ok(decoder)
+fn new_zstd() -> Option<DCtx<'static>> {
+    let mut context = DCtx::try_create()?;
+    context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
+    Some(context)
 }

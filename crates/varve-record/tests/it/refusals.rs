@@ -127,6 +127,24 @@ fn a_max_timestamp_that_is_not_the_greatest() {
 }
 
 #[test]
+fn append_times_are_read_though_no_producer_may_set_them() {
+    let batch = decode(&Forge { attributes: 1 << 3, max_timestamp: 5_000, ..Forge::one() }).unwrap();
+    let records = batch.records(&Limits::default()).unwrap();
+    let times: Vec<_> = records.iter().map(|record| record.unwrap().timestamp).collect();
+    assert_eq!(times, [Timestamp::new(5_000)]);
+}
+
+#[test]
+fn damage_is_called_damage_whatever_the_bytes_now_say() {
+    // The codec, the last offset delta and the count, each made one that cannot be.
+    for place in [22, 23, 57] {
+        let mut bytes = Forge::one().encode();
+        bytes[place] = 0xff;
+        assert!(matches!(Batch::decode(bytes.into()), Err(BatchError::Checksum { .. })), "byte {place}");
+    }
+}
+
+#[test]
 fn what_passes_the_limits() {
     let mut builder = BatchBuilder::new(Compression::Lz4);
     for _ in 0..100 {

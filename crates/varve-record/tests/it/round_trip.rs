@@ -5,8 +5,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use varve_record::{
-    Batch, BatchBuilder, BatchError, BuildError, Compression, Decompressor, Header, Limits, Offset,
-    ProducerEpoch, ProducerId, PushError, Record, Sequence, Timestamp,
+    BATCH_BYTES_MAX, Batch, BatchBuilder, BatchError, BuildError, Compression, Decompressor, Header, Limits,
+    Offset, ProducerEpoch, ProducerId, PushError, Record, Sequence, Timestamp,
 };
 
 use crate::sample;
@@ -100,7 +100,17 @@ fn numbered(count: usize) -> Batch {
 fn a_decompressor_serves_batch_after_batch() {
     let mut decompressor = Decompressor::new();
     for compression in Compression::ALL.into_iter().cycle().take(15) {
-        sample::batch(compression).validate_with(&Limits::default(), &mut decompressor).unwrap();
+        let batch = sample::batch(compression);
+        batch.validate_with(&Limits::default(), &mut decompressor).unwrap();
+        let records = batch.records_with(&Limits::default(), &mut decompressor).unwrap();
+        assert_eq!(records.owned().collect::<Result<Vec<_>, _>>().unwrap(), sample::records());
+        // One that fails half-way leaves nothing behind for the next.
+        let small = Limits { decompressed_bytes_max: 60_000, ..Limits::default() };
+        assert_eq!(
+            batch.validate_with(&small, &mut decompressor).is_err(),
+            compression != Compression::None,
+            "{compression}"
+        );
     }
 }
 
@@ -168,6 +178,23 @@ fn the_builder_holds_its_limits_and_loses_nothing() {
     let mut push = |bytes: usize| builder.push(Timestamp::new(0), None, Some(&vec![0; bytes]), &[]);
     assert_eq!((push(1), push(1), push(1), push(1)), (Ok(()), Ok(()), Ok(()), Err(PushError::Full)));
     builder.build().unwrap().validate(&limits).unwrap();
+}
+
+#[test]
+fn the_builder_keeps_what_no_limits_raise() {
+    let limits = Limits {
+        batch_bytes_max: usize::MAX,
+        records_max: u32::MAX,
+        record_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
+    let mut builder = BatchBuilder::with_limits(Compression::None, limits);
+    let half = vec![0; BATCH_BYTES_MAX / 2];
+    builder.push(Timestamp::new(0), None, Some(&half), &[]).unwrap();
+    assert_eq!(builder.push(Timestamp::new(0), None, Some(&half), &[]), Err(PushError::Full));
+    builder.push(Timestamp::new(0), None, Some(&half[100..]), &[]).unwrap();
+    let batch = builder.build().unwrap();
+    assert_eq!(Batch::decode(batch.clone().into_bytes()), Ok(batch));
 }
 
 #[test]
