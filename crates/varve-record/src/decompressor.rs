@@ -3,10 +3,9 @@
 use std::io::Read;
 
 use flate2::bufread::GzDecoder;
-use lz4_flex::frame::FrameDecoder;
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_frame_content_size};
 
-use crate::{BatchError, Compression, xerial};
+use crate::{BatchError, Compression, lz4, xerial};
 
 /// The base-2 logarithm of the greatest zstd window: 64 MiB. Levels up to 21 stay within it.
 const ZSTD_WINDOW_LOG_MAX: u32 = 26;
@@ -67,7 +66,7 @@ impl Decompressor {
             Compression::None => copy(input, bytes_max, out),
             Compression::Gzip => gzip(input, bytes_max, out),
             Compression::Snappy => xerial::decompress(&mut self.snappy, input, bytes_max, out),
-            Compression::Lz4 => lz4(input, bytes_max, out),
+            Compression::Lz4 => lz4::decompress(input, bytes_max, out),
             Compression::Zstd => zstd(&mut self.zstd, input, bytes_max, out),
         };
         result.map_err(|failure| match failure {
@@ -109,19 +108,17 @@ fn gzip(input: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), Failure
     nothing_left(decoder.get_ref())
 }
 
-fn lz4(input: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let mut decoder = FrameDecoder::new(input);
-    read_to_end(&mut decoder, bytes_max, out)?;
-    nothing_left(decoder.get_ref())
-}
-
 /// Exactly one stream: bytes behind it would be read by some readers and skipped by others.
-fn nothing_left(rest: &[u8]) -> Result<(), Failure> {
+pub(crate) fn nothing_left(rest: &[u8]) -> Result<(), Failure> {
     if rest.is_empty() { Ok(()) } else { Err(Failure::Damaged) }
 }
 
 /// Reads until `source` ends, into a buffer that doubles but never passes `bytes_max`.
-fn read_to_end(source: &mut impl Read, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
+pub(crate) fn read_to_end(
+    source: &mut impl Read,
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
     loop {
         let start = out.len();
         if start == bytes_max {

@@ -38,6 +38,7 @@ mod header;
 mod ids;
 mod index;
 mod limits;
+mod lz4;
 mod offset;
 mod record;
 mod record_ref;

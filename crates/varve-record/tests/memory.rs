@@ -34,6 +34,8 @@ fn bombs_are_refused_in_little_memory() {
         );
         assert!(batch.records(&limits).is_err());
     }
+    let liar = wrap(Compression::Snappy, &snappy_liar());
+    assert!(matches!(liar.validate(&Limits::default()), Err(BatchError::Decompress { .. })));
     let growth = peak_bytes() - before;
     assert!(growth < GROWTH_MAX_BYTES, "refusing the bombs took {growth} bytes");
 }
@@ -81,6 +83,13 @@ fn snappy() -> Vec<u8> {
         bomb.write_all(&block).unwrap();
     }
     bomb
+}
+
+/// 64 KiB that claim to be 60 MiB, which the default limits would allow and so few bytes cannot become.
+fn snappy_liar() -> Vec<u8> {
+    let mut bytes = vec![0x80, 0x80, 0x80, 0x1e];
+    bytes.resize(64 * 1024, 0);
+    bytes
 }
 
 /// About 5 KiB by hand (RFC 8878): run-length blocks of 128 KiB, each of four bytes, in a frame with a window of 8 MiB

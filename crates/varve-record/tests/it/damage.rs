@@ -19,13 +19,13 @@ const LIMITS: Limits = Limits {
 };
 
 /// A batch of the sample's first records, compressed however little that gains.
-fn small(compression: Compression) -> Bytes {
+fn small(compression: Compression) -> Batch {
     let records: Vec<_> = sample::records().into_iter().cycle().take(30).collect();
     let mut builder = varve_record::BatchBuilder::new(compression);
     sample::push_all(&mut builder, &records);
     let batch = builder.build().unwrap().with_base_offset(Offset::new(1));
     assert_eq!(batch.compression(), compression);
-    batch.into_bytes()
+    batch
 }
 
 /// Reads all there is, and asks only that nothing panics and that a valid batch reads without an error.
@@ -48,8 +48,8 @@ fn read_all(batch: &Batch) {
 #[test]
 fn every_changed_byte_is_found_or_is_one_that_the_checksum_leaves_out() {
     for compression in Compression::ALL {
-        let bytes = small(compression);
-        let original = Batch::decode(bytes.clone()).unwrap();
+        let original = small(compression);
+        let bytes = original.as_bytes();
         for place in 0..bytes.len() {
             for flip in [0x01, 0x10, 0x80, 0xff] {
                 let mut changed = bytes.to_vec();
@@ -77,7 +77,7 @@ fn is_found_or_harmless(place: usize, original: &Batch, decoded: Result<Batch, B
 #[test]
 fn every_cut_and_every_byte_too_many_is_refused() {
     for compression in Compression::ALL {
-        let bytes = small(compression);
+        let bytes = small(compression).into_bytes();
         for len in 0..bytes.len() {
             Batch::decode(bytes.slice(..len)).unwrap_err();
             let mut cut = bytes.slice(..len);
@@ -89,26 +89,37 @@ fn every_cut_and_every_byte_too_many_is_refused() {
     }
 }
 
+/// What `validate` says of the records of `batch`, replaced by `payload`, under a right checksum.
+fn validate_with_payload(batch: &Batch, payload: &[u8]) -> Result<(), BatchError> {
+    Batch::decode(Forge::around(batch, payload).encode().into()).unwrap().validate(&LIMITS)
+}
+
 #[test]
-fn every_cut_of_compressed_records_is_refused() {
+fn every_cut_of_the_records_is_refused() {
     for compression in Compression::ALL {
-        let bytes = small(compression);
-        for len in 0..bytes.len() - 61 {
-            let forged = Forge::new(compression as u16, 30, &bytes[61..][..len]);
-            let batch = Batch::decode(forged.encode().into()).unwrap();
-            assert!(batch.validate(&LIMITS).is_err(), "{compression}: {len} bytes");
+        let batch = small(compression);
+        let payload = &batch.as_bytes()[61..];
+        for len in 0..payload.len() {
+            assert!(validate_with_payload(&batch, &payload[..len]).is_err(), "{compression}: {len} bytes");
         }
+        assert_eq!(validate_with_payload(&batch, payload), Ok(()), "{compression}: whole");
     }
 }
 
 #[test]
-fn bytes_behind_a_compressed_stream_are_refused() {
+fn bytes_behind_the_records_are_refused() {
     for compression in Compression::ALL {
-        let bytes = small(compression);
-        for tail in [&[0][..], &bytes[61..]] {
-            let payload = [&bytes[61..], tail].concat();
-            let batch = Batch::decode(Forge::new(compression as u16, 30, &payload).encode().into()).unwrap();
-            assert!(batch.validate(&LIMITS).is_err(), "{compression}");
+        let batch = small(compression);
+        let payload = &batch.as_bytes()[61..];
+        // A stray byte, the same stream again, and a stream that holds nothing.
+        let empty: &[u8] = match compression {
+            Compression::Gzip => b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0",
+            Compression::Zstd => b"\x28\xb5\x2f\xfd\x20\0\x01\0\0",
+            _ => b"\0\0\0\0",
+        };
+        for tail in [&[0][..], payload, empty] {
+            let result = validate_with_payload(&batch, &[payload, tail].concat());
+            assert!(result.is_err(), "{compression} with {} bytes more", tail.len());
         }
     }
 }
@@ -142,13 +153,12 @@ proptest! {
         codec in 0usize..5,
         flips in vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let compression = Compression::ALL[codec];
-        let mut payload = small(compression)[61..].to_vec();
+        let batch = small(Compression::ALL[codec]);
+        let mut payload = batch.as_bytes()[61..].to_vec();
         for (place, flip) in flips {
             let place = place.index(payload.len());
             payload[place] ^= flip;
         }
-        let batch = Batch::decode(Forge::new(compression as u16, 30, &payload).encode().into()).unwrap();
-        read_all(&batch);
+        read_all(&Batch::decode(Forge::around(&batch, &payload).encode().into()).unwrap());
     }
 }

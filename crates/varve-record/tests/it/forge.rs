@@ -1,5 +1,7 @@
 //! Makes the bytes of a batch by hand, right or wrong, with no help from the code under test.
 
+use varve_record::Batch;
+
 /// A batch whose every field can be set; by default those of a sound, empty-handed one.
 #[derive(Clone)]
 pub(crate) struct Forge {
@@ -37,6 +39,15 @@ impl Forge {
     /// One record without key, value and headers.
     pub(crate) fn one() -> Self {
         Self::new(0, 1, &[12, 0, 0, 0, 1, 1, 0])
+    }
+
+    /// The header of `batch`, around other bytes for its records.
+    pub(crate) fn around(batch: &Batch, payload: &[u8]) -> Self {
+        Self {
+            base_timestamp: batch.base_timestamp().get(),
+            max_timestamp: batch.max_timestamp().get(),
+            ..Self::new(batch.compression() as u16, batch.record_count() as i32, payload)
+        }
     }
 
     /// The bytes, with the right length and checksum.

@@ -1,7 +1,7 @@
 //! Batches that Kafka's own client wrote.
 
 use bytes::Bytes;
-use varve_record::{Batch, Compression, Limits, Record};
+use varve_record::{Batch, BatchError, Compression, Decompressor, Limits, Record};
 
 use crate::sample;
 
@@ -43,4 +43,22 @@ fn records_of_an_uncompressed_batch_share_its_memory() {
     let values: Vec<_> = records.iter().filter_map(|record| record.value.as_ref()).collect();
     assert!(values.iter().all(|value| value.is_empty() || within(value)));
     assert!(values.iter().any(|value| !value.is_empty()));
+}
+
+#[test]
+fn one_decompressor_reads_on_after_a_batch_that_passed_the_limit() {
+    // Java's zstd does not say how much it holds, so that this limit is found in the middle of the stream.
+    let tight = Limits { decompressed_bytes_max: 60_000, ..Limits::default() };
+    let mut decompressor = Decompressor::new();
+    for compression in Compression::ALL.into_iter().skip(1) {
+        let batch = fixture(compression);
+        for _ in 0..2 {
+            assert_eq!(batch.validate_with(&Limits::default(), &mut decompressor), Ok(()), "{compression}");
+            let refused = batch.validate_with(&tight, &mut decompressor);
+            assert!(
+                matches!(refused, Err(BatchError::OverLimit { limit: 60_000, .. })),
+                "{compression}: {refused:?}"
+            );
+        }
+    }
 }
