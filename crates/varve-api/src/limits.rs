@@ -22,5 +22,9 @@ pub const HEARTBEAT_MS_MAX: u64 = 60_000;
 /// Longest name of a producer, in bytes.
 pub const PRODUCER_NAME_BYTES_MAX: usize = 249;
 
+/// Batches of an idempotent producer that a partition remembers, and so the most that the producer may have unanswered in
+/// it: then each of them that is sent again is recognised. As in Kafka.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+
 /// Most topics in one page of a list.
 pub const TOPICS_PAGE_MAX: usize = 1000;
