@@ -1,1 +1,54 @@
 //! The Rust client of Varve.
+//!
+//! It finds the servers of a cluster, sends appends to the leader of each partition and reads to its followers, batches,
+//! pipelines, and retries what `docs/errors.md` allows. It must never know a server crate: what it knows of servers is
+//! `varve-api`, and what it knows of the world (clock, randomness, connections) comes through `varve-env`.
+//!
+//! Where to start: [`Client::connect`], then [`Client::producer`] and [`Client::consumer`].
+//!
+//! ```no_run
+//! # async fn quickstart() -> Result<(), varve_client::ClientError> {
+//! use varve_client::{Client, ProducerRecord};
+//!
+//! let client = Client::connect("varve://127.0.0.1:8400").await?;
+//! let producer = client.producer("greetings").build().await?;
+//! for value in ["one", "two", "three"] {
+//!     let delivered = producer.send(ProducerRecord::new(value)).await?.await?;
+//!     println!("{value} is at {:?}", delivered.offset);
+//! }
+//! let mut consumer = client.consumer("greetings").until_end().build().await?;
+//! while let Some(record) = consumer.next().await? {
+//!     println!("{}: {:?}", record.offset, record.value);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod admin;
+mod attempts;
+mod backoff;
+mod channel;
+mod client;
+mod consumer;
+mod error;
+mod options;
+mod partitioner;
+mod picker;
+mod producer;
+mod resolver;
+mod topics;
+
+pub use address::{AddressError, ClusterAddress, DEFAULT_PORT, MEMBERS_MAX};
+pub use client::Client;
+pub use consumer::{ConsumedBatch, ConsumedRecord, Consumer, ConsumerBuilder, PREFETCH_PIECES, ReadFrom};
+pub use error::ClientError;
+pub use options::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CONNECT_TIMEOUT, ClientBuilder};
+pub use partitioner::partition_of_key;
+pub use picker::{PartitionServers, PickFollower, PickLeader, Picker};
+pub use producer::{
+    Acks, DELIVERY_TIMEOUT, Delivered, Delivery, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES, Producer,
+    ProducerBuilder, ProducerRecord,
+};
+pub use varve_api as api;
+pub use varve_record as record;

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use varve_api::error::{ApiError, Reason};
+use varve_env::Entropy;
+
+use crate::backoff::Backoff;
+
+/// The attempts of one call: how long they may go on, and what follows a failure.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    deadline: Instant,
+    attempt_timeout: Duration,
+    backoff: Backoff,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Attempts {
+    pub(crate) fn new(call_timeout: Duration, attempt_timeout: Duration, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            deadline: Instant::now() + call_timeout,
+            attempt_timeout,
+            backoff: Backoff::default(),
+            entropy,
+        }
+    }
+
+    /// How long the next attempt may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).min(self.attempt_timeout)
+    }
+
+    /// Waits until it is time for another attempt.
+    ///
+    /// # Errors
+    /// The same error, if the table of errors allows no other attempt, or there is no time left for one.
+    pub(crate) async fn after(&mut self, error: ApiError, idempotent: bool) -> Result<(), ApiError> {
+        if !error.retryable(idempotent) {
+            return Err(error);
+        }
+        let pause = self.pause(&error);
+        if Instant::now() + pause >= self.deadline {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?pause, "call failed, trying again");
+        sleep(pause).await;
+        Ok(())
+    }
+
+    /// Starts over, after a success within a call that goes on.
+    pub(crate) fn progress(&mut self, call_timeout: Duration) {
+        self.deadline = Instant::now() + call_timeout;
+        self.backoff.reset();
+    }
+
+    fn pause(&mut self, error: &ApiError) -> Duration {
+        retry_pause(error, &mut self.backoff, &*self.entropy)
+    }
+}
+
+/// The pause before the next attempt: none if another server is known to be the right one, as the server asks if it does,
+/// else growing.
+pub(crate) fn retry_pause(error: &ApiError, backoff: &mut Backoff, entropy: &dyn Entropy) -> Duration {
+    let grown = backoff.next(entropy);
+    let leader_is_known =
+        error.reason == Reason::NotLeader && error.get(varve_api::error::meta::LEADER_ADDR).is_some();
+    match error.retry_after {
+        Some(asked) => asked.max(grown),
+        // Two servers that name each other must not keep us spinning, so that this is the shortest pause, not none.
+        None if leader_is_known => grown.min(crate::backoff::BACKOFF_FIRST),
+        None => grown,
+    }
+}

@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use varve_api::TopicName;
+use varve_api::error::{ApiError, Reason};
+use varve_api::limits::PRODUCER_BATCHES_MAX;
+use varve_api::v1;
+
+use super::Acks;
+use crate::Client;
+use crate::client::{at, log_service};
+
+/// A produce stream to one server, for one partition.
+#[derive(Debug)]
+pub(crate) struct ProduceStream {
+    addr: String,
+    requests: mpsc::Sender<v1::ProduceStreamRequest>,
+    answers: Streaming<v1::ProduceStreamResponse>,
+}
+
+/// What all requests of a producer to a partition have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    pub(crate) topic: TopicName,
+    pub(crate) partition: u32,
+    pub(crate) acks: Acks,
+}
+
+impl Template {
+    fn request(&self, request_id: u64, batch: Bytes) -> v1::ProduceStreamRequest {
+        let batch = v1::ProduceRequest {
+            topic: self.topic.to_string(),
+            partition: Some(self.partition),
+            encoded_batch: batch,
+            acks: v1::Acks::from(self.acks) as i32,
+            leader_only: true,
+            ..v1::ProduceRequest::default()
+        };
+        v1::ProduceStreamRequest { request_id, batch: Some(batch) }
+    }
+}
+
+impl ProduceStream {
+    /// Opens a stream that begins with some batches, so that a server which waits for a first one gets it.
+    pub(crate) async fn open(
+        client: &Client,
+        addr: String,
+        template: &Template,
+        first: Vec<(u64, Bytes)>,
+        timeout: Duration,
+    ) -> Result<Self, ApiError> {
+        // No more batches than that are under way, so that a send into the channel never has to wait.
+        let (requests, receiver) = mpsc::channel(PRODUCER_BATCHES_MAX);
+        for (request_id, batch) in first {
+            requests.try_send(template.request(request_id, batch)).map_err(|_| too_many())?;
+        }
+        let receiver = std::sync::Mutex::new(Some(receiver));
+        let call = |channel| {
+            let receiver = receiver.lock().ok().and_then(|mut receiver| receiver.take());
+            async move {
+                let receiver = receiver.ok_or_else(|| tonic::Status::internal("a stream is opened once"))?;
+                log_service(channel).produce_stream(ReceiverStream::new(receiver)).await
+            }
+        };
+        let answers = client.attempt(&addr, timeout, &call).await?;
+        Ok(Self { addr, requests, answers })
+    }
+
+    /// Sends one more batch.
+    pub(crate) fn send(&self, template: &Template, request_id: u64, batch: Bytes) -> Result<(), ApiError> {
+        use mpsc::error::TrySendError;
+        self.requests.try_send(template.request(request_id, batch)).map_err(|error| match error {
+            TrySendError::Full(_) => too_many(),
+            TrySendError::Closed(_) => ended(&self.addr),
+        })
+    }
+
+    /// The next answer. Safe to drop before it comes.
+    ///
+    /// # Errors
+    /// If the stream broke, or the server ended it.
+    pub(crate) async fn answer(&mut self) -> Result<v1::ProduceStreamResponse, ApiError> {
+        match self.answers.message().await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(ended(&self.addr)),
+            Err(status) => Err(at(&self.addr, ApiError::from_status(&status))),
+        }
+    }
+}
+
+fn ended(addr: &str) -> ApiError {
+    ApiError::new(Reason::ConnectionLost, format!("{addr} ended the stream"))
+}
+
+fn too_many() -> ApiError {
+    ApiError::new(Reason::Internal, "more batches are under way than may be; report this")
+}
