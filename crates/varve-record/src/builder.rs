@@ -5,8 +5,8 @@ use std::io;
 use crate::compressor::Compressor;
 use crate::header::{CRC_FROM, HEADER_BYTES, LENGTH_END, MAGIC, NO_PRODUCER, RawHeader};
 use crate::{
-    BATCH_BYTES_MAX, Batch, BatchError, Compression, HeaderRef, Limits, ProducerEpoch, ProducerId,
-    RECORDS_MAX, Sequence, Timestamp, varint,
+    BATCH_BYTES_MAX, Batch, BatchError, Compression, HeaderRef, Limits, ProducerEpoch, ProducerId, Sequence,
+    Timestamp, varint,
 };
 
 /// "None", in the header's partition leader epoch: Varve keeps terms in its frames.
@@ -37,10 +37,10 @@ impl BatchBuilder {
         Self::with_limits(compression, Limits::default())
     }
 
-    /// Makes an empty builder with no producer. Limits beyond [`BATCH_BYTES_MAX`] and [`RECORDS_MAX`] count as those.
+    /// Makes an empty builder with no producer. A limit beyond [`BATCH_BYTES_MAX`] counts as that, which keeps the count
+    /// below [`RECORDS_MAX`](crate::RECORDS_MAX) as well: few records take less than 9 bytes.
     pub fn with_limits(compression: Compression, mut limits: Limits) -> Self {
         limits.batch_bytes_max = limits.batch_bytes_max.min(BATCH_BYTES_MAX);
-        limits.records_max = limits.records_max.min(RECORDS_MAX);
         Self {
             compression,
             compressor: Compressor::new(compression),

@@ -96,6 +96,7 @@ mod tests {
         // An uncompressed block of nothing, and a compressed one that becomes nothing.
         for block in [&[0, 0, 0, 0x80][..], &[1, 0, 0, 0, 0]] {
             assert!(!is_read(&[blocks, block].concat(), b"content"));
+            assert!(!is_read(&[blocks, block, &[0; 4]].concat(), b"content"));
         }
     }
 
@@ -105,5 +106,27 @@ mod tests {
         let legacy =
             [&0x184c_2102_u32.to_le_bytes()[..], &(block.len() as u32).to_le_bytes(), &block].concat();
         assert!(!is_read(&legacy, b"content"));
+    }
+
+    #[test]
+    fn the_legacy_format_is_refused_even_if_it_has_a_frames_outline() {
+        // Legacy: a block of one literal, then one of 4,206 literals in 0x1080 bytes. As a frame: flags 2, a block of
+        // 4,096 bytes, one of 123, and the end mark.
+        let mut literals = vec![0; 4_206];
+        literals[4_096 - 3 - 18] = 123;
+        let content = [&[0], &literals[..]].concat();
+        let lengths = [&[0xf0][..], &[255; 16], &[(4_206 - 15 - 16 * 255) as u8]].concat();
+        let legacy = [
+            &0x184c_2102_u32.to_le_bytes()[..],
+            &[2, 0, 0, 0, 0x10, 0],
+            &[0x80, 0x10, 0, 0],
+            &lengths,
+            &literals,
+        ]
+        .concat();
+        let mut decoded = Vec::new();
+        std::io::Read::read_to_end(&mut FrameDecoder::new(&legacy[..]), &mut decoded).unwrap();
+        assert_eq!(decoded, content);
+        assert!(!is_read(&legacy, &content));
     }
 }
