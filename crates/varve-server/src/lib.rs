@@ -1,1 +1,26 @@
-//! The Varve node: gRPC services over replicas, put together.
+//! The node: replicas, metadata and gRPC services put together.
+//!
+//! [`Node::start`] is the composition root: an ordered list of steps from a data directory to an open port. What is served
+//! stands in `grpc`, which turns calls into what a [`varve_replica::Partition`] takes and its answers and errors back; what
+//! topics there are, and the handles to their partitions, in `topics`.
+//!
+//! This crate must never know the command line or the configuration's sources: it is given a [`NodeConfig`]. What it does
+//! not have yet: TLS and authorization, peers and gossip, metrics, HTTP. Start reading at [`Node`], then `grpc`.
+
+mod config;
+mod drain;
+mod error;
+mod grpc;
+mod housekeeping;
+mod http;
+mod identity;
+mod limits;
+mod node;
+mod partitioner;
+mod topics;
+
+pub use config::{ConfigError, NodeConfig};
+pub use error::{FatalError, StartError, StopError};
+pub use identity::NodeIdentity;
+pub use limits::*;
+pub use node::Node;

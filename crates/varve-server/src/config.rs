@@ -1,0 +1,167 @@
+//! What a node is told.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+use varve_net::MuxLimits;
+use varve_record::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
+use varve_storage::StorageConfig;
+
+use crate::{DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RETENTION_INTERVAL};
+
+/// The port that a node serves on by default.
+const RPC_PORT: u16 = 8400;
+
+/// What a batch holds beside its one largest record, at most.
+const BATCH_OVERHEAD_BYTES: usize = 4096;
+
+/// The settings of a node, from wherever they came.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The data directory. It is made if it is not there.
+    pub data_dir: PathBuf,
+    /// The node's name among the servers.
+    pub node_name: String,
+    /// The address served on; port 0 takes a free one.
+    pub rpc_addr: SocketAddr,
+    /// Serve without encryption on an address that others can reach. Without it only loopback is served in the clear.
+    pub insecure_serve_beyond_loopback: bool,
+    /// The address that clients are told, as host:port; the one served on where absent.
+    pub advertise_addr: Option<String>,
+    /// The node's rack or zone, if it has one.
+    pub rack: String,
+    /// Make a new cluster if the data directory is empty.
+    pub bootstrap: bool,
+    /// Make a topic when somebody first produces to it.
+    pub auto_create_topics: bool,
+    /// Partitions of a topic where nothing is said.
+    pub default_partitions: u32,
+    /// Bytes that a partition keeps where the topic does not say; `None` keeps everything.
+    pub retention_bytes: Option<u64>,
+    /// Milliseconds that a record is kept where the topic does not say; `None` keeps everything.
+    pub retention_ms: Option<u64>,
+    /// Bytes of a segment where the topic does not say.
+    pub segment_bytes: u64,
+    /// Largest record in bytes of key, value and headers where the topic does not say.
+    pub record_bytes_max: usize,
+    /// How often retention is looked after.
+    pub retention_interval: Duration,
+    /// Bytes of all batches that are not yet answered, of all callers together.
+    pub produce_bytes_in_flight_max: usize,
+    /// How long a stopping node waits for the calls under way.
+    pub drain_timeout: Duration,
+    /// What the listener takes.
+    pub listener: MuxLimits,
+    /// How the data directory is kept.
+    pub storage: StorageConfig,
+}
+
+/// Settings that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The port would be open to others in the clear.
+    #[error(
+        "{addr} can be reached by others, and nothing would be encrypted: serve on 127.0.0.1, or insist with insecure-serve-beyond-loopback"
+    )]
+    BeyondLoopback {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// A number is out of its range.
+    #[error("{setting} is {found}: it must be {expected}")]
+    OutOfRange {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        found: u64,
+        /// What it must be.
+        expected: String,
+    },
+}
+
+impl NodeConfig {
+    /// The defaults, for this data directory.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            node_name: "node-1".to_owned(),
+            rpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, RPC_PORT)),
+            insecure_serve_beyond_loopback: false,
+            advertise_addr: None,
+            rack: String::new(),
+            bootstrap: false,
+            auto_create_topics: true,
+            default_partitions: 1,
+            retention_bytes: None,
+            retention_ms: None,
+            segment_bytes: varve_storage::PartitionConfig::default().segment_bytes,
+            record_bytes_max: RECORD_BYTES_MAX,
+            retention_interval: RETENTION_INTERVAL,
+            produce_bytes_in_flight_max: PRODUCE_BYTES_IN_FLIGHT_MAX,
+            drain_timeout: DRAIN_TIMEOUT,
+            listener: MuxLimits::default(),
+            storage: StorageConfig::default(),
+        }
+    }
+
+    /// Holds the settings against each other.
+    ///
+    /// # Errors
+    /// The first that cannot be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.rpc_addr.ip().is_loopback() && !self.insecure_serve_beyond_loopback {
+            return Err(ConfigError::BeyondLoopback { addr: self.rpc_addr });
+        }
+        let partitions_max = varve_controller::PARTITIONS_MAX as u64;
+        check_range("default-partitions", u64::from(self.default_partitions), 1, partitions_max)?;
+        let record_max = (BATCH_BYTES_MAX - BATCH_OVERHEAD_BYTES) as u64;
+        check_range("record-bytes-max", self.record_bytes_max as u64, 1, record_max)?;
+        // A single batch of the largest size must always get through.
+        let in_flight = self.produce_bytes_in_flight_max as u64;
+        check_range("produce-bytes-in-flight-max", in_flight, BATCH_BYTES_MAX as u64, u64::from(u32::MAX))?;
+        check_range("retention-interval", self.retention_interval.as_millis() as u64, 1, u64::MAX)
+    }
+}
+
+fn check_range(setting: &'static str, found: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&found) {
+        return Ok(());
+    }
+    let expected = if max == u64::MAX { format!("at least {min}") } else { format!("{min} to {max}") };
+    Err(ConfigError::OutOfRange { setting, found, expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_served_in_the_clear_unless_insisted_on() {
+        let mut config = NodeConfig::new("/data");
+        assert_eq!(config.check(), Ok(()));
+        config.rpc_addr = "[::1]:0".parse().unwrap();
+        assert_eq!(config.check(), Ok(()));
+        for open in ["0.0.0.0:8400", "[::]:8400", "192.0.2.1:8400"] {
+            config.rpc_addr = open.parse().unwrap();
+            assert_eq!(config.check(), Err(ConfigError::BeyondLoopback { addr: config.rpc_addr }));
+        }
+        config.insecure_serve_beyond_loopback = true;
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn numbers_stay_within_their_ranges() {
+        let refuse = |change: fn(&mut NodeConfig)| {
+            let mut config = NodeConfig::new("/data");
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(refuse(|c| c.default_partitions = 0).contains("default-partitions is 0"));
+        assert!(refuse(|c| c.record_bytes_max = BATCH_BYTES_MAX).contains("record-bytes-max"));
+        assert!(refuse(|c| c.produce_bytes_in_flight_max = 1).contains("produce-bytes-in-flight-max"));
+        assert!(refuse(|c| c.retention_interval = Duration::ZERO).contains("at least 1"));
+    }
+}

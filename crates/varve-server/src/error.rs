@@ -1,0 +1,94 @@
+//! What goes wrong: with a node as a whole here, with a call in `call`.
+
+mod call;
+
+pub(crate) use call::{
+    At, batch_error, build_error, command_error, invalid, metadata_error, open_error, overloaded,
+    produce_error, push_error, read_error, timed_out,
+};
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use varve_replica::OpenReplicaError;
+use varve_storage::{OpenError, StopReason};
+
+use crate::ConfigError;
+
+/// A node that did not start. Nothing was changed that a new try would stumble over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The settings cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory could not be opened.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The data directory is empty, and it was not said to begin a new cluster.
+    #[error(
+        "data directory {} is empty: to make a new cluster in it start with bootstrap, otherwise give the directory that holds the data", dir.display()
+    )]
+    NotBootstrapped {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The data directory has no identity, but holds data.
+    #[error(
+        "data directory {} holds partitions but not the node's identity: restore its file \"node\", or start with an empty directory", dir.display()
+    )]
+    IdentityMissing {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The identity is not one that this version writes.
+    #[error(
+        "the node's identity in {} is not one that this version understands: use the version that wrote it, or a newer one", dir.display()
+    )]
+    IdentityUnknown {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The metadata could not be opened. Without them no topic is known, so nothing is served.
+    #[error("cannot open the metadata: {0}")]
+    Metadata(OpenReplicaError),
+    /// The port could not be opened.
+    #[error("cannot listen on {addr}: {source}; stop what uses it, or choose another port")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something that cannot fail has failed.
+    #[error("cannot set up {what}: {reason}")]
+    Setup {
+        /// What.
+        what: &'static str,
+        /// What was said.
+        reason: String,
+    },
+}
+
+/// What a running node cannot go on with: the process should end, and be started again.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FatalError {
+    /// The disk refused a write or a sync. Only a new start finds out what the disk holds.
+    #[error("storage has stopped: {0}")]
+    Storage(StopReason),
+    /// The port is no longer served.
+    #[error("the server has stopped serving: {0}")]
+    Server(String),
+}
+
+/// A node that did not stop cleanly. It has stopped, and the next start recovers as after a crash.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// The data directory was not closed.
+    #[error("the data directory was not closed cleanly: {0}")]
+    Storage(#[from] OpenError),
+}

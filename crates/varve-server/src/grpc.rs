@@ -1,0 +1,81 @@
+//! The gRPC services: calls in, what a partition takes; its answers and errors, out.
+//!
+//! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
+//! - `session`: a read, from a start to its bounds; `follow`: one that is streamed.
+//! - `log_service`, `cluster_service`, `book_service`: the calls themselves, thin.
+
+mod book_service;
+mod cluster_service;
+mod connection;
+mod convert;
+mod directory;
+mod follow;
+mod health;
+mod intake;
+mod log_service;
+mod pipeline;
+mod session;
+mod settings;
+
+pub(crate) use connection::GrpcConnection;
+pub(crate) use directory::Directory;
+pub(crate) use health::Health;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use varve_api::limits::MESSAGE_BYTES_MAX;
+use varve_api::log_v1::log_server::LogServer;
+use varve_api::v1::cluster_service_server::ClusterServiceServer;
+use varve_api::v1::log_service_server::LogServiceServer;
+use varve_env::Env;
+
+use crate::drain::Drain;
+use crate::limits::{
+    CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
+    STREAM_WINDOW_BYTES,
+};
+use crate::topics::{ProducerIds, Topics};
+
+/// What the services share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) topics: Topics,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) drain: Drain,
+    /// Bytes of batches of all callers that are not yet answered.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+/// Every service but health, which comes with its reporter.
+pub(crate) fn routes(shared: &Shared, health: &Health) -> Result<Routes, tonic_reflection::server::Error> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(varve_api::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let log = LogServiceServer::new(log_service::LogApi::new(shared.clone()));
+    let cluster = ClusterServiceServer::new(cluster_service::ClusterApi::new(shared.clone()));
+    let book = LogServer::new(book_service::BookApi::new(shared.clone()));
+    Ok(Routes::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(cluster)
+        .add_service(book.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(health.service())
+        .add_service(reflection))
+}
+
+/// A server with every limit said, rather than left to what the library thinks.
+pub(crate) fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_adaptive_window(Some(false))
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+}

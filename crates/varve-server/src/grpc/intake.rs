@@ -1,0 +1,172 @@
+//! A produce request, as a batch for a partition.
+
+use std::sync::Arc;
+
+use varve_api::error::ApiError;
+use varve_api::v1;
+use varve_env::Env;
+use varve_record::{
+    BATCH_BYTES_MAX, Batch, BatchBuilder, Compression, HeaderRef, Limits, Offset, ProducerEpoch, ProducerId,
+    Sequence, Timestamp,
+};
+use varve_replica::{Partition, Pending, Produce, Produced};
+
+use super::convert::{acks, from_wire_time};
+use crate::INLINE_BYTES_MAX;
+use crate::error::{batch_error, build_error, invalid, produce_error, push_error, timed_out};
+use crate::limits::CHANGE_TIMEOUT;
+use crate::topics::{Topic, Topics};
+
+/// Turns requests into batches: the edge where what a client sent is checked, once.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    topics: Topics,
+    env: Env,
+}
+
+/// A batch that is checked, and where it goes.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) place: Place,
+    pub(crate) produce: Produce,
+}
+
+/// A partition of a topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    topic: Arc<Topic>,
+    partition: Partition,
+    pub(crate) number: u32,
+}
+
+impl Intake {
+    pub(crate) fn new(topics: Topics, env: Env) -> Self {
+        Self { topics, env }
+    }
+
+    /// Checks a request. The topic is made if there is none and the server may make it.
+    pub(crate) async fn prepare(&self, request: v1::ProduceRequest) -> Result<Prepared, ApiError> {
+        let acks = acks(request.acks)?;
+        let topic = self.topics.get_or_create(&request.topic).await?;
+        let place = Place::choose(topic, &request)?;
+        let limits = place.limits();
+        let expected_offset = request.expected_offset.map(Offset::new);
+        let batch = match (request.records.is_empty(), request.encoded_batch.is_empty()) {
+            (true, true) => Err(invalid("records", "give records, or an encoded batch")),
+            (false, false) => Err(invalid("encoded_batch", "give records or an encoded batch, not both")),
+            (false, true) => self.build(request, limits).await,
+            (true, false) => self.decode(request, limits).await,
+        }?;
+        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks } })
+    }
+
+    async fn decode(&self, request: v1::ProduceRequest, limits: Limits) -> Result<Batch, ApiError> {
+        if request.producer.is_some() {
+            return Err(invalid("producer", "an encoded batch carries its own id, epoch and sequence"));
+        }
+        let encoded = request.encoded_batch;
+        let size_bytes = encoded.len();
+        let check = move || {
+            let batch = Batch::decode(encoded).map_err(|error| batch_error(&error))?;
+            batch.validate(&limits).map_err(|error| batch_error(&error))?;
+            Ok(batch)
+        };
+        self.run(size_bytes, check).await
+    }
+
+    async fn build(&self, request: v1::ProduceRequest, limits: Limits) -> Result<Batch, ApiError> {
+        let now = Timestamp::new(self.env.clock.now_unix_ms());
+        let size_bytes = request.records.iter().map(record_bytes).sum();
+        self.run(size_bytes, move || build(&request.records, request.producer, limits, now)).await
+    }
+
+    /// Small batches are dealt with on the spot; larger ones would keep others waiting.
+    async fn run<T: Send + 'static>(
+        &self,
+        size_bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        if size_bytes <= INLINE_BYTES_MAX { work() } else { self.env.blocking.run(work).await }
+    }
+}
+
+impl Prepared {
+    /// What it counts against the limits on bytes.
+    pub(crate) fn bytes(&self) -> u32 {
+        u32::try_from(self.produce.batch.size_bytes()).expect("a batch has at most 8 MiB")
+    }
+}
+
+impl Place {
+    fn choose(topic: Arc<Topic>, request: &v1::ProduceRequest) -> Result<Self, ApiError> {
+        let number = match request.partition {
+            Some(number) => number,
+            None if request.records.is_empty() && topic.partition_count() > 1 => {
+                let message = format!(
+                    "topic {} has several: say which, since nobody looks into an encoded batch",
+                    topic.name
+                );
+                return Err(invalid("partition", message));
+            }
+            None => topic.choose_partition(request.records.first().and_then(|record| record.key.as_deref())),
+        };
+        let partition = topic.partition(number)?.clone();
+        Ok(Self { topic, partition, number })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { record_bytes_max: self.topic.record_bytes_max, ..Limits::default() }
+    }
+
+    /// Hands a batch to the partition; waits for room there.
+    pub(crate) async fn enqueue(&self, produce: Produce) -> Result<Pending, ApiError> {
+        self.partition.enqueue(produce).await.map_err(|error| self.explain(error))
+    }
+
+    /// Waits for what becomes of a batch.
+    pub(crate) async fn wait(&self, pending: Pending) -> Result<Produced, ApiError> {
+        match tokio::time::timeout(CHANGE_TIMEOUT, pending.wait()).await {
+            Ok(outcome) => outcome.map_err(|error| self.explain(error)),
+            Err(_) => Err(timed_out(self.topic.at(self.number), CHANGE_TIMEOUT)),
+        }
+    }
+
+    fn explain(&self, error: varve_replica::ProduceError) -> ApiError {
+        self.topic.explain(produce_error(error, self.topic.at(self.number)))
+    }
+}
+
+fn build(
+    records: &[v1::ProduceRecord],
+    producer: Option<v1::ProducerState>,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<Batch, ApiError> {
+    let mut builder = BatchBuilder::with_limits(Compression::None, limits);
+    if let Some(producer) = producer {
+        let epoch = i16::try_from(producer.producer_epoch)
+            .map_err(|_| invalid("producer.producer_epoch", "it must be 0 to 32767"))?;
+        let id = ProducerId::new(producer.producer_id);
+        builder.producer(id, ProducerEpoch::new(epoch), Sequence::new(producer.first_sequence));
+    }
+    let mut headers = Vec::new();
+    for record in records {
+        let time = match &record.create_time {
+            Some(time) => from_wire_time("records.create_time", time)?,
+            None => now,
+        };
+        headers.clear();
+        headers.extend(record.headers.iter().map(|h| HeaderRef { name: &h.name, value: h.value.as_deref() }));
+        let size_bytes = builder.size_bytes();
+        builder
+            .push(time, record.key.as_deref(), record.value.as_deref(), &headers)
+            .map_err(|error| push_error(error, size_bytes + record_bytes(record), BATCH_BYTES_MAX))?;
+    }
+    builder.build().map_err(|error| build_error(&error))
+}
+
+fn record_bytes(record: &v1::ProduceRecord) -> usize {
+    let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter().map(|header| header.name.len() + len(&header.value));
+    len(&record.key) + len(&record.value) + headers.sum::<usize>()
+}

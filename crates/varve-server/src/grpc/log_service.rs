@@ -1,0 +1,239 @@
+//! `varve.v1.LogService`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+use varve_api::error::ApiError;
+use varve_api::limits::{
+    CONSUME_BYTES_MAX, CONSUME_WAIT_MS_MAX, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, PRODUCER_NAME_BYTES_MAX,
+};
+use varve_api::prost_types;
+use varve_api::time::duration_from_proto;
+use varve_api::v1;
+use varve_api::v1::log_service_server::LogService;
+use varve_record::{Offset, Timestamp};
+use varve_replica::{Partition, Progress};
+
+use super::Shared;
+use super::convert::{consistency, produce_response, status, to_wire_time};
+use super::follow::{self, Event};
+use super::intake::Intake;
+use super::pipeline::{self, Answer, Numbered};
+use super::session::{Session, within_freshness};
+use crate::error::{invalid, overloaded, read_error, timed_out};
+use crate::limits::CHANGE_TIMEOUT;
+
+/// The data plane.
+#[derive(Clone, Debug)]
+pub(crate) struct LogApi {
+    shared: Shared,
+}
+
+impl LogApi {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+
+    async fn produce_one(&self, request: v1::ProduceRequest) -> Result<v1::ProduceResponse, ApiError> {
+        let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
+        let prepared = intake.prepare(request).await?;
+        // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory.
+        let Ok(_room) = Arc::clone(&self.shared.room).try_acquire_many_owned(prepared.bytes()) else {
+            return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
+        };
+        let pending = tokio::time::timeout(CHANGE_TIMEOUT, prepared.place.enqueue(prepared.produce)).await;
+        let pending =
+            pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
+        let produced = prepared.place.wait(pending).await?;
+        Ok(produce_response(prepared.place.number, produced))
+    }
+
+    async fn consume_one(&self, request: v1::ConsumeRequest) -> Result<v1::ConsumeResponse, ApiError> {
+        let max_wait = max_wait(request.max_wait.as_ref())?;
+        let mut session = Session::open(&self.shared, request).await?;
+        let piece = session.piece(CONSUME_BYTES_MAX).await?;
+        if !piece.is_empty() || session.ended() || max_wait.is_zero() {
+            return Ok(piece.into_response());
+        }
+        let waited = tokio::select! {
+            biased;
+            // Whoever waits is better told how things stand than refused.
+            () = self.shared.drain.begun() => Ok(Ok(())),
+            waited = tokio::time::timeout(max_wait, session.wait()) => waited,
+        };
+        match waited {
+            Ok(more) => more?,
+            Err(_) => return Ok(session.empty_piece().into_response()),
+        }
+        Ok(session.piece(CONSUME_BYTES_MAX).await?.into_response())
+    }
+
+    async fn tail(&self, request: v1::GetTailRequest) -> Result<v1::GetTailResponse, ApiError> {
+        let topic = self.shared.topics.get(&request.topic)?;
+        let partition = topic.partition(request.partition)?;
+        let level = consistency(request.consistency)?;
+        let explain = |error| topic.explain(read_error(error, topic.at(request.partition)));
+        let barrier = async { partition.barrier(level).await.map_err(explain) };
+        within_freshness(&topic, request.partition, barrier).await?;
+        let progress = partition.progress();
+        Ok(v1::GetTailResponse {
+            log_start_offset: progress.log_start_offset.get(),
+            high_watermark: progress.high_watermark.get(),
+            term: progress.term.get(),
+            log_start_time: None,
+            last_append_time: last_append_time(partition, progress).await.map(to_wire_time),
+        })
+    }
+
+    async fn identify(&self, request: v1::InitProducerRequest) -> Result<v1::InitProducerResponse, ApiError> {
+        if request.name.len() > PRODUCER_NAME_BYTES_MAX {
+            return Err(invalid("name", format!("it has more than {PRODUCER_NAME_BYTES_MAX} bytes")));
+        }
+        let ids = &self.shared.producer_ids;
+        let identity = async {
+            if request.name.is_empty() { ids.fresh().await } else { ids.named(&request.name).await }
+        };
+        let in_time = tokio::time::timeout(CHANGE_TIMEOUT, identity).await;
+        let identity = in_time.unwrap_or_else(|_| Err(timed_out("the metadata", CHANGE_TIMEOUT)))?;
+        Ok(v1::InitProducerResponse {
+            producer_id: identity.id.get(),
+            producer_epoch: identity.epoch.get().into(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl LogService for LogApi {
+    type ProduceStreamStream = BoxStream<'static, Result<v1::ProduceStreamResponse, Status>>;
+    type ConsumeStreamStream = BoxStream<'static, Result<v1::ConsumeStreamResponse, Status>>;
+
+    async fn produce(
+        &self,
+        request: Request<v1::ProduceRequest>,
+    ) -> Result<Response<v1::ProduceResponse>, Status> {
+        self.produce_one(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<v1::ProduceStreamRequest>>,
+    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        let batches = request.into_inner().map(|message| {
+            let v1::ProduceStreamRequest { request_id, batch } = message?;
+            Ok(Numbered { request_id, batch: batch.unwrap_or_default() })
+        });
+        let answers = pipeline::serve(&self.shared, batches);
+        let responses = answers.map(|answer| answer.map(stream_response).map_err(status));
+        Ok(Response::new(responses.boxed()))
+    }
+
+    async fn consume(
+        &self,
+        request: Request<v1::ConsumeRequest>,
+    ) -> Result<Response<v1::ConsumeResponse>, Status> {
+        self.consume_one(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn consume_stream(
+        &self,
+        request: Request<v1::ConsumeStreamRequest>,
+    ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
+        let request = request.into_inner();
+        let heartbeat = heartbeat(request.heartbeat_interval.as_ref()).map_err(status)?;
+        let read = request.read.ok_or_else(|| status(invalid("read", "say what to read")))?;
+        let session = Session::open(&self.shared, read).await.map_err(status)?;
+        let events = follow::stream(session, heartbeat, self.shared.drain.clone());
+        let responses = events.map(|event| event.map(event_response).map_err(status));
+        Ok(Response::new(responses.boxed()))
+    }
+
+    async fn get_tail(
+        &self,
+        request: Request<v1::GetTailRequest>,
+    ) -> Result<Response<v1::GetTailResponse>, Status> {
+        self.tail(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn init_producer(
+        &self,
+        request: Request<v1::InitProducerRequest>,
+    ) -> Result<Response<v1::InitProducerResponse>, Status> {
+        self.identify(request.into_inner()).await.map(Response::new).map_err(status)
+    }
+}
+
+fn stream_response(answer: Answer) -> v1::ProduceStreamResponse {
+    use v1::produce_stream_response::Result as Outcome;
+    let result = match answer.result {
+        Ok(ack) => Outcome::Ack(ack),
+        Err(error) => Outcome::Error(error.into()),
+    };
+    v1::ProduceStreamResponse {
+        request_id: answer.request_id,
+        result: Some(result),
+        reconnect_advised: answer.draining,
+    }
+}
+
+fn event_response(event: Event) -> v1::ConsumeStreamResponse {
+    let (piece, reconnect_advised) = match event {
+        Event::Piece(piece) | Event::Heartbeat(piece) => (piece, false),
+        Event::Draining(piece) => (piece, true),
+    };
+    v1::ConsumeStreamResponse { batch: Some(piece.into_response()), reconnect_advised }
+}
+
+/// The append time of the last committed record, if it can be read.
+async fn last_append_time(partition: &Partition, progress: Progress) -> Option<Timestamp> {
+    let last = progress.high_watermark.prev().filter(|last| *last >= progress.log_start_offset)?;
+    let read = partition.read(last, None::<Offset>, 1).await.ok()?;
+    read.batches.first().map(|stored| stored.append_time)
+}
+
+fn max_wait(wait: Option<&prost_types::Duration>) -> Result<Duration, ApiError> {
+    let Some(wait) = wait else { return Ok(Duration::ZERO) };
+    let wait = duration_from_proto(wait).ok_or_else(|| invalid("max_wait", "it must not be negative"))?;
+    Ok(wait.min(Duration::from_millis(CONSUME_WAIT_MS_MAX)))
+}
+
+fn heartbeat(interval: Option<&prost_types::Duration>) -> Result<Option<Duration>, ApiError> {
+    let Some(interval) = interval else { return Ok(None) };
+    let allowed = Duration::from_millis(HEARTBEAT_MS_MIN)..=Duration::from_millis(HEARTBEAT_MS_MAX);
+    match duration_from_proto(interval) {
+        Some(interval) if allowed.contains(&interval) => Ok(Some(interval)),
+        _ => {
+            let message = format!("it must be {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX} ms");
+            Err(invalid("heartbeat_interval", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use varve_api::error::Reason;
+
+    fn millis(ms: i64) -> prost_types::Duration {
+        prost_types::Duration { seconds: ms / 1000, nanos: ((ms % 1000) * 1_000_000) as i32 }
+    }
+
+    #[test]
+    fn waits_are_capped_and_never_negative() {
+        assert_eq!(max_wait(None).unwrap(), Duration::ZERO);
+        assert_eq!(max_wait(Some(&millis(5))).unwrap(), Duration::from_millis(5));
+        assert_eq!(max_wait(Some(&millis(3_600_000))).unwrap(), Duration::from_millis(CONSUME_WAIT_MS_MAX));
+        assert_eq!(max_wait(Some(&millis(-5))).unwrap_err().reason, Reason::InvalidRequest);
+    }
+
+    #[test]
+    fn heartbeats_are_neither_too_frequent_nor_too_rare() {
+        assert_eq!(heartbeat(None).unwrap(), None);
+        assert_eq!(heartbeat(Some(&millis(100))).unwrap(), Some(Duration::from_millis(100)));
+        for wrong in [0, 99, 60_001, -1] {
+            assert!(heartbeat(Some(&millis(wrong))).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Batches produced in a stream: taken without waiting for those before, answered in their order.
+//!
+//! Two tasks serve a stream. The reader checks batches and hands them to their partitions; the acknowledger waits for each
+//! in turn. A batch's bytes count against the limits until it is decided, whether or not the client takes its answer; its
+//! place among the unanswered ones is free when the client has taken the answer. The reader stops while either is used up,
+//! and with it HTTP/2's flow control stops the client.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+use varve_api::error::ApiError;
+use varve_api::v1;
+use varve_replica::Pending;
+
+use super::Shared;
+use super::convert::produce_response;
+use super::intake::{Intake, Place};
+use crate::drain::Drain;
+use crate::error::invalid;
+use crate::limits::{DRAIN_PAUSE, DRAIN_READ_MAX, STREAM_BATCHES_IN_FLIGHT_MAX, STREAM_BYTES_IN_FLIGHT_MAX};
+
+/// A batch of a stream, with the number that its sender gave it.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    pub(crate) request_id: u64,
+    pub(crate) batch: v1::ProduceRequest,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) request_id: u64,
+    pub(crate) result: Result<v1::ProduceResponse, ApiError>,
+    /// Whether the server will soon be gone.
+    pub(crate) draining: bool,
+}
+
+/// Serves a stream of batches: an answer for each in order, then an error if the stream could not be served to its end.
+pub(crate) fn serve<S>(shared: &Shared, batches: S) -> impl Stream<Item = Result<Answer, ApiError>> + use<S>
+where
+    S: Stream<Item = Result<Numbered, Status>> + Send + 'static,
+{
+    let (waiting, queue) = mpsc::channel(STREAM_BATCHES_IN_FLIGHT_MAX);
+    let (answered, mut answers) = mpsc::channel::<(Result<Answer, ApiError>, Option<OwnedSemaphorePermit>)>(
+        STREAM_BATCHES_IN_FLIGHT_MAX + 1,
+    );
+    let reader = Reader {
+        intake: Intake::new(shared.topics.clone(), shared.env.clone()),
+        drain: shared.drain.clone(),
+        places: Arc::new(Semaphore::new(STREAM_BATCHES_IN_FLIGHT_MAX)),
+        stream_room: Arc::new(Semaphore::new(STREAM_BYTES_IN_FLIGHT_MAX)),
+        server_room: Arc::clone(&shared.room),
+    };
+    drop(tokio::spawn(reader.run(batches, waiting)));
+    drop(tokio::spawn(acknowledge(queue, answered, shared.drain.clone())));
+    // The place is given back as the answer is taken.
+    futures::stream::poll_fn(move |cx| answers.poll_recv(cx)).map(|(answer, _place)| answer)
+}
+
+/// A batch, or the end, in the order of the stream.
+enum Waiting {
+    Batch { request_id: u64, outcome: Outcome, held: Held },
+    End(ApiError),
+}
+
+/// What is known of a batch when it was handed on.
+enum Outcome {
+    Pending(Place, Pending),
+    Refused(ApiError),
+}
+
+/// What a batch holds of the limits.
+struct Held {
+    /// Until its answer is taken.
+    place: OwnedSemaphorePermit,
+    /// Until it is decided.
+    _bytes: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+struct Reader {
+    intake: Intake,
+    drain: Drain,
+    places: Arc<Semaphore>,
+    stream_room: Arc<Semaphore>,
+    server_room: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// Takes batches until the client, the node or an error ends the stream, or nobody waits for answers any more.
+    async fn run<S>(self, batches: S, waiting: mpsc::Sender<Waiting>)
+    where
+        S: Stream<Item = Result<Numbered, Status>> + Send,
+    {
+        let end = tokio::select! {
+            biased;
+            () = waiting.closed() => return,
+            end = self.read(batches, &waiting) => end,
+        };
+        if let Err(error) = end {
+            drop(waiting.send(Waiting::End(error)).await);
+        }
+    }
+
+    async fn read<S>(&self, batches: S, waiting: &mpsc::Sender<Waiting>) -> Result<(), ApiError>
+    where
+        S: Stream<Item = Result<Numbered, Status>> + Send,
+    {
+        let mut batches = pin!(batches);
+        let mut last_id = None;
+        let mut draining_since = None;
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = batches.next() => next,
+                () = self.pause() => return Err(Drain::error()),
+            };
+            let Some(numbered) = next else { return Ok(()) };
+            let Numbered { request_id, batch } = numbered?;
+            if last_id.is_some_and(|last| request_id <= last) {
+                return Err(invalid(
+                    "request_id",
+                    format!("{request_id} does not rise: it must within a stream"),
+                ));
+            }
+            last_id = Some(request_id);
+            if !self.take(request_id, batch, waiting).await {
+                return Ok(());
+            }
+            if self.drain.has_begun()
+                && draining_since.get_or_insert_with(Instant::now).elapsed() > DRAIN_READ_MAX
+            {
+                return Err(Drain::error());
+            }
+        }
+    }
+
+    /// Checks one batch, hands it to its partition, and queues it to be answered; false if nobody waits for answers.
+    async fn take(
+        &self,
+        request_id: u64,
+        batch: v1::ProduceRequest,
+        waiting: &mpsc::Sender<Waiting>,
+    ) -> bool {
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return false };
+        let (outcome, bytes) = match self.hand_on(batch).await {
+            Ok((place, pending, bytes)) => (Outcome::Pending(place, pending), Some(bytes)),
+            Err(error) => (Outcome::Refused(error), None),
+        };
+        let held = Held { place, _bytes: bytes };
+        waiting.send(Waiting::Batch { request_id, outcome, held }).await.is_ok()
+    }
+
+    async fn hand_on(
+        &self,
+        batch: v1::ProduceRequest,
+    ) -> Result<(Place, Pending, (OwnedSemaphorePermit, OwnedSemaphorePermit)), ApiError> {
+        let prepared = self.intake.prepare(batch).await?;
+        let bytes = prepared.bytes();
+        let of_stream = Arc::clone(&self.stream_room).acquire_many_owned(bytes).await;
+        let of_server = Arc::clone(&self.server_room).acquire_many_owned(bytes).await;
+        let (Ok(of_stream), Ok(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
+        let pending = prepared.place.enqueue(prepared.produce).await?;
+        Ok((prepared.place, pending, (of_stream, of_server)))
+    }
+
+    /// Returns once the node is draining and the client has been silent for a moment.
+    async fn pause(&self) {
+        self.drain.begun().await;
+        sleep(DRAIN_PAUSE).await;
+    }
+}
+
+/// Answers batches in their order. It never waits for the client: there is room for the answer of every batch that has a
+/// place.
+async fn acknowledge(
+    mut queue: mpsc::Receiver<Waiting>,
+    answered: mpsc::Sender<(Result<Answer, ApiError>, Option<OwnedSemaphorePermit>)>,
+    drain: Drain,
+) {
+    while let Some(waiting) = queue.recv().await {
+        let (answer, place) = match waiting {
+            Waiting::Batch { request_id, outcome, held } => {
+                let result = settle(outcome).await;
+                let draining = drain.has_begun();
+                (Ok(Answer { request_id, result, draining }), Some(held.place))
+            }
+            Waiting::End(error) => (Err(error), None),
+        };
+        if answered.send((answer, place)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn settle(outcome: Outcome) -> Result<v1::ProduceResponse, ApiError> {
+    match outcome {
+        Outcome::Pending(place, pending) => {
+            let produced = place.wait(pending).await?;
+            Ok(produce_response(place.number, produced))
+        }
+        Outcome::Refused(error) => Err(error),
+    }
+}

@@ -1,0 +1,55 @@
+//! Settings of topics, from the wire and back.
+
+use varve_api::error::ApiError;
+use varve_api::v1;
+use varve_controller::{SettingsChange, TopicSettings};
+use varve_record::BATCH_BYTES_MAX;
+use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+
+use crate::error::invalid;
+
+/// What a batch holds beside its one largest record, at most.
+const BATCH_OVERHEAD_BYTES: usize = 4096;
+
+/// Takes settings from a request, if each can be.
+pub(crate) fn from_wire(settings: Option<v1::TopicSettings>) -> Result<TopicSettings, ApiError> {
+    let settings = settings.unwrap_or_default();
+    let record_max = (BATCH_BYTES_MAX - BATCH_OVERHEAD_BYTES) as u64;
+    check("settings.segment_bytes", settings.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
+    check("settings.record_bytes_max", settings.record_bytes_max, 1, record_max)?;
+    Ok(TopicSettings {
+        retention_bytes: settings.retention_bytes,
+        retention_ms: settings.retention_ms,
+        segment_bytes: settings.segment_bytes,
+        record_bytes_max: settings.record_bytes_max,
+    })
+}
+
+/// Settings as a change: what is absent stays.
+pub(crate) fn as_change(settings: TopicSettings) -> SettingsChange {
+    SettingsChange {
+        retention_bytes: settings.retention_bytes.map(Some),
+        retention_ms: settings.retention_ms.map(Some),
+        segment_bytes: settings.segment_bytes.map(Some),
+        record_bytes_max: settings.record_bytes_max.map(Some),
+    }
+}
+
+/// Settings as an answer has them.
+pub(crate) fn to_wire(settings: &TopicSettings) -> v1::TopicSettings {
+    v1::TopicSettings {
+        retention_bytes: settings.retention_bytes,
+        retention_ms: settings.retention_ms,
+        segment_bytes: settings.segment_bytes,
+        record_bytes_max: settings.record_bytes_max,
+    }
+}
+
+fn check(field: &str, value: Option<u64>, min: u64, max: u64) -> Result<(), ApiError> {
+    match value {
+        Some(value) if !(min..=max).contains(&value) => {
+            Err(invalid(field, format!("{value} is not {min} to {max}")))
+        }
+        _ => Ok(()),
+    }
+}

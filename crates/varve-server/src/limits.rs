@@ -1,0 +1,82 @@
+//! The limits of a server, by name. Those of messages, which clients know too, stand in `varve_api::limits`.
+
+use std::time::Duration;
+
+/// Room for an HTTP/2 stream that a client sends on, in bytes: a batch of the largest size, so that none waits for a
+/// window.
+pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Room for all streams of a connection together, in bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
+
+/// Largest HTTP/2 frame taken, in bytes.
+pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+
+/// Most calls under way on one connection.
+pub const CALLS_PER_CONNECTION_MAX: u32 = 1024;
+
+/// Largest list of headers taken, in bytes.
+pub const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+
+/// How long a connection is silent before it is pinged, and how long the answer may take.
+pub const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// How long a call that changes something may take before it is answered with DEADLINE.
+pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a read waits for `min_applied_offset`, or for the leader, before it is answered with DEADLINE.
+pub const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Batches of one produce stream that are not yet answered. Over it the server stops reading.
+pub const STREAM_BATCHES_IN_FLIGHT_MAX: usize = 1024;
+
+/// Bytes of the batches of one produce stream that are not yet answered. Over it the server stops reading.
+pub const STREAM_BYTES_IN_FLIGHT_MAX: usize = 32 * 1024 * 1024;
+
+/// By default, bytes of all batches that are not yet answered, of all callers together. Over it produce streams wait,
+/// and single produces are answered with OVERLOADED.
+pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of a batch from which it is checked or unpacked beside the threads that serve, rather than on them.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes in one piece of a consume stream, unless the first batch alone is larger: large, because each piece costs a
+/// system call and a message.
+pub const STREAM_PIECE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Pieces of a consume stream that are read ahead of what the connection takes.
+pub const STREAM_PIECES_AHEAD_MAX: usize = 1;
+
+/// What a record costs in a message beside its key, value and headers, in bytes, as a server counts it to keep pieces
+/// bounded where records are tiny.
+pub const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// Changes of topics that wait for the one before.
+pub const TOPIC_CHANGES_MAX: usize = 64;
+
+/// Partitions that are opened at the same time.
+pub const OPENING_MAX: usize = 8;
+
+/// How often storage is given the time.
+pub const TICK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// By default, how often retention is looked after.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(30);
+
+/// By default, how long a stopping node waits for the calls under way.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a produce stream of a stopping node goes on taking what its client sends without a pause.
+pub const DRAIN_READ_MAX: Duration = Duration::from_secs(2);
+
+/// The pause in what a client sends that ends its produce stream on a stopping node.
+pub const DRAIN_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long connections may take to close once they were told to at the end of the drain.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// When to try again after OVERLOADED.
+pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
+
+/// When to try again after DISK_FULL.
+pub const DISK_FULL_RETRY: Duration = Duration::from_secs(1);

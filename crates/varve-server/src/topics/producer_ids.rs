@@ -1,0 +1,69 @@
+//! Ids for producers without a name.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use varve_api::error::{ApiError, Reason};
+use varve_controller::{Command, PRODUCER_IDS_BLOCK, ProducerIdentity, Response};
+use varve_record::{ProducerEpoch, ProducerId};
+
+use super::MetadataLog;
+use crate::error::{command_error, metadata_error};
+
+/// Gives producers their identities: the named ones by the metadata, the others from a block of ids that the metadata
+/// gave to this node. What is left of a block when the node stops is never used. A clone is another handle.
+#[derive(Clone, Debug)]
+pub(crate) struct ProducerIds {
+    metadata: MetadataLog,
+    block: Arc<Mutex<Range<i64>>>,
+}
+
+impl ProducerIds {
+    pub(crate) fn new(metadata: MetadataLog) -> Self {
+        Self { metadata, block: Arc::new(Mutex::new(0..0)) }
+    }
+
+    /// The next epoch of a named producer.
+    pub(crate) async fn named(&self, name: &str) -> Result<ProducerIdentity, ApiError> {
+        match self.propose(Command::InitProducer { name: name.to_owned() }).await? {
+            Response::Producer(identity) => Ok(identity),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A producer that nobody was before.
+    pub(crate) async fn fresh(&self) -> Result<ProducerIdentity, ApiError> {
+        let id = match self.take() {
+            Some(id) => id,
+            None => self.take_from_new_block().await?,
+        };
+        Ok(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) })
+    }
+
+    fn take(&self) -> Option<i64> {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    async fn take_from_new_block(&self) -> Result<i64, ApiError> {
+        let command = Command::AllocateProducerIds { count: PRODUCER_IDS_BLOCK };
+        let first = match self.propose(command).await? {
+            Response::ProducerIds(first) => first.get(),
+            _ => return Err(unexpected()),
+        };
+        let rest = first + 1..first + i64::from(PRODUCER_IDS_BLOCK);
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another call may have brought a block at the same time; the smaller rest is given up.
+        if rest.end - rest.start > block.end - block.start {
+            *block = rest;
+        }
+        Ok(first)
+    }
+
+    async fn propose(&self, command: Command) -> Result<Response, ApiError> {
+        self.metadata.propose(command).await.map_err(command_error)?.map_err(metadata_error)
+    }
+}
+
+fn unexpected() -> ApiError {
+    ApiError::new(Reason::Internal, "the metadata answered what was not asked")
+}

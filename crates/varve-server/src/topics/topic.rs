@@ -1,0 +1,145 @@
+//! A topic as this node serves it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use varve_api::TopicName;
+use varve_api::error::{ApiError, Reason, meta};
+use varve_record::PartitionId;
+use varve_replica::{OpenReplicaError, Partition};
+
+use crate::error::{At, open_error};
+use crate::partitioner::partition_of_key;
+
+/// A topic and the handles to its partitions. It is replaced by another when it is altered.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: TopicName,
+    /// As the metadata have it.
+    pub(crate) described: varve_controller::Topic,
+    /// The largest record, in bytes.
+    pub(crate) record_bytes_max: usize,
+    partitions: Vec<Slot>,
+    /// Counts what was given no partition and has no key.
+    unkeyed: AtomicU32,
+    deleted: CancellationToken,
+}
+
+/// A partition, or why there is no handle to it.
+#[derive(Clone, Debug)]
+pub(crate) enum Slot {
+    Open(Partition),
+    Failed(Arc<OpenReplicaError>),
+}
+
+impl Topic {
+    pub(crate) fn new(
+        name: TopicName,
+        described: varve_controller::Topic,
+        record_bytes_max: usize,
+        partitions: Vec<Slot>,
+    ) -> Self {
+        let (unkeyed, deleted) = (AtomicU32::new(0), CancellationToken::new());
+        Self { name, described, record_bytes_max, partitions, unkeyed, deleted }
+    }
+
+    /// The topic as it is altered: those who wait for its deletion wait on.
+    pub(crate) fn altered(
+        &self,
+        described: varve_controller::Topic,
+        record_bytes_max: usize,
+        partitions: Vec<Slot>,
+    ) -> Self {
+        let altered = Self::new(self.name.clone(), described, record_bytes_max, partitions);
+        Self { deleted: self.deleted.clone(), ..altered }
+    }
+
+    /// How many partitions it has, at least one.
+    pub(crate) fn partition_count(&self) -> u32 {
+        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The handle to a partition.
+    pub(crate) fn partition(&self, number: u32) -> Result<&Partition, ApiError> {
+        match self.partitions.get(number as usize) {
+            Some(Slot::Open(partition)) => Ok(partition),
+            Some(Slot::Failed(error)) => Err(open_error(error, self.at(number))),
+            None => Err(self.no_partition(number)),
+        }
+    }
+
+    /// Where a record without a partition goes: by its key, else to each in turn.
+    pub(crate) fn choose_partition(&self, key: Option<&[u8]>) -> u32 {
+        match key {
+            Some(key) => partition_of_key(key, self.partition_count()),
+            None => self.unkeyed.fetch_add(1, Ordering::Relaxed) % self.partition_count().max(1),
+        }
+    }
+
+    /// Every partition with its number, open or not.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, PartitionId, &Slot)> {
+        let ids = self.described.partitions.iter().copied();
+        (0..).zip(ids).zip(&self.partitions).map(|((number, id), slot)| (number, id, slot))
+    }
+
+    /// Every open partition with its number.
+    pub(crate) fn open_partitions(&self) -> impl Iterator<Item = (u32, &Partition)> {
+        self.slots().filter_map(|(number, _, slot)| match slot {
+            Slot::Open(partition) => Some((number, partition)),
+            Slot::Failed(_) => None,
+        })
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.partitions.iter().any(|slot| matches!(slot, Slot::Failed(_)))
+    }
+
+    /// The first failure to open a partition, if there is one.
+    pub(crate) fn failure(&self) -> Option<ApiError> {
+        self.slots().find_map(|(number, _, slot)| match slot {
+            Slot::Failed(error) => Some(open_error(error, self.at(number))),
+            Slot::Open(_) => None,
+        })
+    }
+
+    /// Says to everybody who uses it that it is no more, and ends its partitions.
+    pub(crate) fn delete(&self) {
+        self.deleted.cancel();
+        self.close();
+    }
+
+    pub(crate) fn close(&self) {
+        self.open_partitions().for_each(|(_, partition)| partition.close());
+    }
+
+    /// Returns once the topic is deleted.
+    pub(crate) async fn deleted(&self) {
+        self.deleted.cancelled().await;
+    }
+
+    /// What went wrong with a partition, or that its topic was deleted meanwhile, which explains the rest.
+    pub(crate) fn explain(&self, error: ApiError) -> ApiError {
+        if self.deleted.is_cancelled() { self.deleted_error() } else { error }
+    }
+
+    /// The topic was deleted under a call.
+    pub(crate) fn deleted_error(&self) -> ApiError {
+        ApiError::new(Reason::TopicNotFound, format!("topic {} was deleted", self.name))
+            .with(meta::TOPIC, &self.name)
+    }
+
+    /// A partition's name in messages.
+    pub(crate) fn at(&self, partition: u32) -> At<'_> {
+        At { topic: self.name.as_str(), partition }
+    }
+
+    fn no_partition(&self, number: u32) -> ApiError {
+        let count = self.partition_count();
+        let message = format!("topic {} has no partition {number}: it has {count}, from 0 on", self.name);
+        ApiError::new(Reason::PartitionNotFound, message)
+            .with(meta::TOPIC, &self.name)
+            .with(meta::PARTITION, number)
+            .with(meta::PARTITIONS, count)
+    }
+}
