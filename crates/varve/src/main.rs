@@ -1,3 +1,37 @@
 //! Varve: a durable commit log served over gRPC.
+//!
+//! This is the one program: the server and everything that is done from a shell. [`cli`] is the command line; each command is
+//! a module of [`commands`]; [`config`] puts the server's settings together; [`failure`] says how a command ends. Data goes
+//! to standard output, everything else to standard error.
 
-fn main() {}
+mod cli;
+mod commands;
+mod config;
+mod escape;
+mod failure;
+mod interrupt;
+mod logging;
+mod output;
+mod record_json;
+mod suggest;
+mod table;
+mod terminal;
+mod time;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                terminal::report(&failure.message, failure.hint.as_deref());
+            }
+            failure.exit.into()
+        }
+    }
+}

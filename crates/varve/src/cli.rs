@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use varve_api::TopicName;
+
+use crate::commands::{bench, completion, consume, health, produce, topic, version};
+use crate::config::ServerFlags;
+use crate::units::parse_duration;
+
+const ABOUT: &str = "Varve: a durable commit log served over gRPC";
+
+const AFTER_HELP: &str = "\
+Start here:
+  varve server --data-dir /tmp/v --bootstrap       one node, on 127.0.0.1:8400
+  varve produce events /var/log/dpkg.log           a record a line
+  varve consume events --from start -n 5
+  varve consume events --follow
+
+Exit codes: 0 ok, 1 general, 2 usage, 3 unavailable, 4 not allowed, 5 not found, 6 precondition,
+7 out of range, 8 timeout, 9 unhealthy, 130 interrupted.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "varve", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(propagate_version = false, disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Verbosity {
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log what is done on standard error (-vv for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node
+    #[command(after_help = SERVER_HELP)]
+    Server(ServerFlags),
+    /// Append records from files or standard input
+    Produce(produce::ProduceArgs),
+    /// Read records
+    Consume(consume::ConsumeArgs),
+    /// Make, show, change and delete topics
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Say whether a server can serve
+    Health(health::HealthArgs),
+    /// Measure a server
+    Bench(bench::BenchArgs),
+    /// Write a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Show the version
+    Version(version::VersionArgs),
+}
+
+const SERVER_HELP: &str = "\
+Each setting may also stand in the environment (VARVE_DATA_DIR) or in the file (data-dir: DIR).
+Flags win over the environment, and that over the file.
+
+Examples:
+  varve server --data-dir /tmp/v --bootstrap
+  varve server --config-file /etc/varve.yaml --log-level debug";
+
+/// Which server is talked to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connect {
+    /// The cluster: any of its servers, as varve://HOST:PORT[,HOST:PORT]
+    #[arg(
+        short,
+        long,
+        env = "VARVE_SERVER",
+        default_value = "varve://127.0.0.1:8400",
+        value_name = "ADDRESS"
+    )]
+    #[arg(hide_env_values = true, help_heading = "Connection")]
+    pub(crate) server: String,
+    /// How long a call may take, with all its retries
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(help_heading = "Connection")]
+    pub(crate) timeout: Duration,
+}
+
+/// Takes a topic's name.
+pub(crate) fn topic_name(text: &str) -> Result<TopicName, String> {
+    TopicName::new(text).map_err(|error| error.problem.to_owned())
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout.is_zero() { Err("it must be more than 0".into()) } else { Ok(timeout) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,49 @@
+//! The commands, a module each.
+
+pub(crate) mod bench;
+pub(crate) mod completion;
+pub(crate) mod connection;
+pub(crate) mod consume;
+pub(crate) mod health;
+pub(crate) mod produce;
+pub(crate) mod server;
+pub(crate) mod topic;
+pub(crate) mod version;
+
+use std::future::Future;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Exit, Failure};
+use crate::logging;
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Whatever it ends with instead of success.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let verbosity = cli.verbosity;
+    if !matches!(cli.command, Command::Server(_)) {
+        logging::start_client(verbosity);
+    }
+    match cli.command {
+        Command::Server(flags) => server::run(&flags, verbosity),
+        Command::Produce(args) => block_on(produce::run(args, verbosity)),
+        Command::Consume(args) => block_on(consume::run(args)),
+        Command::Topic(command) => block_on(topic::run(command, verbosity)),
+        Command::Health(args) => block_on(health::run(args)),
+        Command::Bench(args) => block_on(bench::run(args, verbosity)),
+        Command::Completion(args) => completion::run(&args),
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+/// Runs what is asynchronous, on threads that end with it.
+pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::General, format!("cannot start threads: {error}")))?;
+    let result = runtime.block_on(work);
+    // Whatever still reads from standard input must not hold up the end.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,160 @@
+//! What is shown of a topic.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use varve_api::time::ms_from_timestamp;
+use varve_api::v1::{Partition, Topic, TopicSettings, TopicSummary};
+
+use super::partitions;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::table::Table;
+use crate::time::format_time;
+use crate::units::{human_bytes, human_count, human_duration};
+
+/// A topic in a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct ListRow<'a> {
+    name: &'a str,
+    partitions: u32,
+    replication_factor: u32,
+}
+
+impl<'a> ListRow<'a> {
+    /// From what the server said.
+    pub(crate) fn new(topic: &'a TopicSummary) -> Self {
+        Self { name: &topic.name, partitions: topic.partitions, replication_factor: topic.replication_factor }
+    }
+}
+
+/// A topic with its partitions.
+#[derive(Debug, Serialize)]
+pub(crate) struct Description {
+    name: String,
+    create_time: Option<String>,
+    replication_factor: u32,
+    /// Absent settings follow the server's.
+    settings: Settings,
+    partitions: Vec<PartitionRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct Settings {
+    retention_bytes: Option<u64>,
+    retention_ms: Option<u64>,
+    segment_bytes: Option<u64>,
+    record_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PartitionRow {
+    partition: u32,
+    leader: Option<u64>,
+    replicas: Vec<u64>,
+    log_start_offset: Option<u64>,
+    high_watermark: Option<u64>,
+    size_bytes: Option<u64>,
+    term: Option<u64>,
+}
+
+impl Description {
+    /// From what the server said.
+    pub(crate) fn new(topic: &Topic) -> Self {
+        let settings = topic.settings.unwrap_or_default();
+        Self {
+            name: topic.name.clone(),
+            create_time: topic.create_time.as_ref().and_then(ms_from_timestamp).map(format_time),
+            replication_factor: topic.replication_factor,
+            settings: Settings::new(&settings),
+            partitions: topic.partitions.iter().map(PartitionRow::new).collect(),
+        }
+    }
+
+    /// The name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topic and what it holds, in a few words.
+    pub(crate) fn summary(&self) -> String {
+        let records: u64 = self.partitions.iter().map(PartitionRow::records).sum();
+        let count = partitions(self.partitions.len());
+        format!("topic {} ({count}, {} records)", self.name, human_count(records))
+    }
+
+    /// Writes it for people.
+    pub(crate) fn write(&self, out: &mut Output) -> Result<(), Failure> {
+        out.line(&self.summary())?;
+        for (name, value) in self.settings.lines() {
+            out.line(&format!("  {name:<17} {value}"))?;
+        }
+        if let Some(time) = &self.create_time {
+            out.line(&format!("  {:<17} {time}", "created"))?;
+        }
+        out.line("")?;
+        let mut table =
+            Table::new(&["PARTITION#", "LEADER#", "REPLICAS", "START#", "END#", "RECORDS#", "SIZE#"]);
+        self.partitions.iter().for_each(|partition| table.row(partition.cells()));
+        table.write(out)
+    }
+}
+
+impl Settings {
+    fn new(settings: &TopicSettings) -> Self {
+        Self {
+            retention_bytes: settings.retention_bytes,
+            retention_ms: settings.retention_ms,
+            segment_bytes: settings.segment_bytes,
+            record_bytes_max: settings.record_bytes_max,
+        }
+    }
+
+    fn lines(&self) -> [(&'static str, String); 4] {
+        let or_default = |text: Option<String>| text.unwrap_or_else(|| "the server's default".into());
+        let kept = |limit: u64, text: String| if limit == 0 { "keeps everything".into() } else { text };
+        let age = |ms: u64| kept(ms, human_duration(Duration::from_millis(ms)));
+        [
+            (
+                "retention-bytes",
+                or_default(self.retention_bytes.map(|bytes| kept(bytes, human_bytes(bytes)))),
+            ),
+            ("retention-age", or_default(self.retention_ms.map(age))),
+            ("segment-bytes", or_default(self.segment_bytes.map(human_bytes))),
+            ("record-bytes-max", or_default(self.record_bytes_max.map(human_bytes))),
+        ]
+    }
+}
+
+impl PartitionRow {
+    fn new(partition: &Partition) -> Self {
+        Self {
+            partition: partition.partition,
+            leader: partition.leader,
+            replicas: partition.replicas.clone(),
+            log_start_offset: partition.log_start_offset,
+            high_watermark: partition.high_watermark,
+            size_bytes: partition.size_bytes,
+            term: partition.term,
+        }
+    }
+
+    fn records(&self) -> u64 {
+        let (start, end) = (self.log_start_offset.unwrap_or(0), self.high_watermark.unwrap_or(0));
+        end.saturating_sub(start)
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let known = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        let replicas: Vec<String> = self.replicas.iter().map(u64::to_string).collect();
+        [
+            self.partition.to_string(),
+            known(self.leader.map(|id| id.to_string())),
+            replicas.join(","),
+            known(self.log_start_offset.map(|offset| offset.to_string())),
+            known(self.high_watermark.map(|offset| offset.to_string())),
+            known(self.high_watermark.map(|_| human_count(self.records()))),
+            known(self.size_bytes.map(human_bytes)),
+        ]
+    }
+}

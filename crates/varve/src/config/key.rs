@@ -1,0 +1,96 @@
+//! The keys of the server's configuration. A key has the same name as a flag (`--data-dir`), in YAML (`data-dir:`) and,
+//! in capitals, in the environment (`VARVE_DATA_DIR`).
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What its value looks like in help; empty for a switch, which may stand without one.
+    pub(crate) value: &'static str,
+    /// What holds where nothing is given; empty if that is nothing, or is said in the help.
+    pub(crate) default: &'static str,
+    /// One or two sentences.
+    pub(crate) help: &'static str,
+}
+
+const fn key(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { name, value, default, help }
+}
+
+pub(crate) const CONFIG_FILE: &str = "config-file";
+pub(crate) const DATA_DIR: &str = "data-dir";
+pub(crate) const NODE_NAME: &str = "node-name";
+pub(crate) const BIND_ADDR: &str = "bind-addr";
+pub(crate) const RPC_PORT: &str = "rpc-port";
+pub(crate) const ADVERTISE_ADDR: &str = "advertise-addr";
+pub(crate) const INSECURE: &str = "insecure-serve-beyond-loopback";
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
+pub(crate) const AUTO_CREATE_TOPICS: &str = "auto-create-topics";
+pub(crate) const DEFAULT_PARTITIONS: &str = "default-partitions";
+pub(crate) const RETENTION_BYTES: &str = "retention-bytes";
+pub(crate) const RETENTION_AGE: &str = "retention-age";
+pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
+pub(crate) const RECORD_BYTES_MAX: &str = "record-bytes-max";
+pub(crate) const LOG_LEVEL: &str = "log-level";
+pub(crate) const LOG_FORMAT: &str = "log-format";
+
+/// Every key, in the order of help.
+pub(crate) const KEYS: &[Key] = &[
+    key(CONFIG_FILE, "FILE", "", "YAML file with any of these keys (without the dashes before them)"),
+    key(DATA_DIR, "DIR", "", "Directory for all that the node keeps; one server at a time. Required"),
+    key(
+        BOOTSTRAP,
+        "",
+        "false",
+        "Make a new cluster if the data directory is empty; changes nothing if it holds one already",
+    ),
+    key(NODE_NAME, "NAME", "", "Name of this node [default: the host's name]"),
+    key(
+        BIND_ADDR,
+        "IP[:PORT]",
+        "127.0.0.1:8401",
+        "Address of this node: gRPC is served on its IP, at rpc-port. (Its port is for gossip, which comes with clusters)",
+    ),
+    key(RPC_PORT, "PORT", "8400", "Port to serve gRPC on; 0 takes a free one"),
+    key(ADVERTISE_ADDR, "HOST:PORT", "", "Address that clients are told [default: the one served on]"),
+    key(
+        INSECURE,
+        "",
+        "false",
+        "Serve in the clear on an address that others can reach: whoever reaches it may read, write and delete",
+    ),
+    key(AUTO_CREATE_TOPICS, "", "true", "Make a topic when it is first produced to"),
+    key(DEFAULT_PARTITIONS, "N", "1", "Partitions of a topic that is made without saying how many"),
+    key(
+        RETENTION_BYTES,
+        "SIZE",
+        "0",
+        "Bytes to keep per partition, for topics that do not say; whole segments are dropped. 0 keeps everything",
+    ),
+    key(
+        RETENTION_AGE,
+        "TIME",
+        "0",
+        "Time to keep records, for topics that do not say (30s, 12h, 7d). 0 keeps everything",
+    ),
+    key(SEGMENT_BYTES, "SIZE", "128MiB", "Size at which a segment file is closed and the next begun"),
+    key(RECORD_BYTES_MAX, "SIZE", "1MiB", "Largest record accepted: key, value and headers together"),
+    key(
+        LOG_LEVEL,
+        "LEVEL",
+        "info",
+        "What to log: error, warn, info, debug or trace, or a filter as in varve_server=debug",
+    ),
+    key(LOG_FORMAT, "FORMAT", "auto", "How to log: text, json, or auto (text on a terminal, JSON otherwise)"),
+];
+
+/// The key of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key most like this name, for those who mistyped it.
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    crate::suggest::nearest(name, KEYS.iter().map(|key| key.name))
+}

@@ -1,0 +1,278 @@
+//! The server's configuration, with every value checked.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::layers::{Layers, ServerFlags};
+use super::{ConfigError, Place, key};
+use crate::units::{parse_bytes, parse_duration};
+
+/// Longest name of a node, in bytes.
+const NODE_NAME_BYTES_MAX: usize = 128;
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// A line of text.
+    Text,
+    /// A line of JSON.
+    Json,
+}
+
+/// All that the server is told.
+#[derive(Debug)]
+pub(crate) struct ServerConfig {
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Name of the node.
+    pub(crate) node_name: String,
+    /// Where to serve.
+    pub(crate) rpc_addr: SocketAddr,
+    /// The address that clients are told, if it is another.
+    pub(crate) advertise_addr: Option<String>,
+    /// Whether to serve in the clear where others can reach it.
+    pub(crate) insecure_serve_beyond_loopback: bool,
+    /// Whether to make a cluster in an empty data directory.
+    pub(crate) bootstrap: bool,
+    /// Whether a produce makes its topic.
+    pub(crate) auto_create_topics: bool,
+    /// Partitions of a topic that does not say.
+    pub(crate) default_partitions: u32,
+    /// Bytes to keep per partition; `None` keeps everything.
+    pub(crate) retention_bytes: Option<u64>,
+    /// Time to keep; `None` keeps everything.
+    pub(crate) retention_age: Option<Duration>,
+    /// Size of a segment.
+    pub(crate) segment_bytes: u64,
+    /// Largest record.
+    pub(crate) record_bytes_max: u64,
+    /// Filter of what is logged, if one was given.
+    pub(crate) log_level: Option<String>,
+    /// How it is logged.
+    pub(crate) log_format: LogFormat,
+}
+
+impl ServerConfig {
+    /// Puts the layers together and checks every value.
+    ///
+    /// # Errors
+    /// If a key is unknown, a value is wrong, or a key that must be given is not.
+    pub(crate) fn load(
+        flags: &ServerFlags,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let layers = Layers::collect(flags, variables)?;
+        let get = Getter(&layers);
+        Ok(Self {
+            data_dir: get.path(key::DATA_DIR)?.ok_or(ConfigError::Missing { key: key::DATA_DIR })?,
+            node_name: get.or_default(key::NODE_NAME, node_name)?.unwrap_or_else(host_name),
+            rpc_addr: SocketAddr::new(
+                get.required(key::BIND_ADDR, bind_ip)?,
+                get.required(key::RPC_PORT, |text| parsed(text, "no port: write a number from 0 to 65535"))?,
+            ),
+            advertise_addr: get.or_default(key::ADVERTISE_ADDR, host_port)?,
+            insecure_serve_beyond_loopback: get.required(key::INSECURE, switch)?,
+            bootstrap: get.required(key::BOOTSTRAP, switch)?,
+            auto_create_topics: get.required(key::AUTO_CREATE_TOPICS, switch)?,
+            default_partitions: get.required(key::DEFAULT_PARTITIONS, partitions)?,
+            retention_bytes: Some(get.required(key::RETENTION_BYTES, parse_bytes)?)
+                .filter(|bytes| *bytes > 0),
+            retention_age: Some(get.required(key::RETENTION_AGE, parse_duration)?)
+                .filter(|age| !age.is_zero()),
+            segment_bytes: get.required(key::SEGMENT_BYTES, parse_bytes)?,
+            record_bytes_max: get.required(key::RECORD_BYTES_MAX, parse_bytes)?,
+            log_level: layers.get(key::LOG_LEVEL).map(|given| given.value.clone()),
+            log_format: get.required(key::LOG_FORMAT, log_format)?,
+        })
+    }
+}
+
+struct Getter<'a>(&'a Layers);
+
+impl Getter<'_> {
+    /// The value given, else the key's default, else nothing.
+    fn or_default<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let given = self.0.get(name);
+        let default = key::find(name).map_or("", |key| key.default);
+        let value = match given {
+            Some(given) => given.value.as_str(),
+            None if default.is_empty() => return Ok(None),
+            None => default,
+        };
+        let invalid = |problem| {
+            let place = given.map_or(Place::Default, |given| given.place.clone());
+            ConfigError::Invalid { place, key: name, problem }
+        };
+        parse(value).map(Some).map_err(invalid)
+    }
+
+    fn required<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        self.or_default(name, parse)?.ok_or(ConfigError::Missing { key: name })
+    }
+
+    fn path(&self, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+        self.or_default(name, |text| {
+            if text.is_empty() { Err("a path cannot be empty".into()) } else { Ok(PathBuf::from(text)) }
+        })
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+/// The IP of `bind-addr`, which may stand without a port.
+fn bind_ip(text: &str) -> Result<IpAddr, String> {
+    let text = match text.strip_prefix("localhost") {
+        Some(rest) => &format!("127.0.0.1{rest}"),
+        None => text,
+    };
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().map(|addr| addr.ip());
+    bare.parse()
+        .or_else(|_| with_port())
+        .map_err(|_| format!("{text:?} is no address: write IP:PORT, as in 127.0.0.1:8401"))
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty()
+            && !host.contains(['/', ',', '@', ' '])
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if good { Ok(text.to_owned()) } else { Err(format!("{text:?} is no address: write HOST:PORT")) }
+}
+
+fn partitions(text: &str) -> Result<u32, String> {
+    let count: u32 = parsed(text, "no number of partitions")?;
+    if count == 0 { Err("a topic has at least 1 partition".into()) } else { Ok(count) }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("{text:?} is no format: write auto, text or json")),
+    }
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if text.is_empty() || text.len() > NODE_NAME_BYTES_MAX || !text.bytes().all(good) {
+        let problem = "is no node name: use 1 to 128 letters, digits, '.', '_' and '-'";
+        return Err(format!("{text:?} {problem}"));
+    }
+    Ok(text.to_owned())
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str, problem: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text:?} is {problem}"))
+}
+
+/// The host's name, where it is a good name for a node.
+fn host_name() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    node_name(&name).unwrap_or_else(|_| "node".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(flags: &[(&'static str, &str)], env: &[(&str, &str)]) -> Result<ServerConfig, String> {
+        let variables = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        ServerConfig::load(&ServerFlags::of(flags), variables).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = load(&[("data-dir", "/tmp/v")], &[]).expect("enough");
+        assert_eq!(config.rpc_addr, SocketAddr::from(([127, 0, 0, 1], 8400)));
+        assert!(config.auto_create_topics);
+        assert!(!config.bootstrap);
+        assert_eq!(config.retention_bytes, None);
+        assert!(!config.node_name.is_empty());
+    }
+
+    #[test]
+    fn every_default_is_good() {
+        for key in super::super::KEYS.iter().filter(|key| !key.default.is_empty()) {
+            let flags = [("data-dir", "/tmp/v"), (key.name, key.default)];
+            load(&flags, &[]).expect(key.name);
+        }
+    }
+
+    #[test]
+    fn flags_over_environment_over_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("v.yaml");
+        std::fs::write(&file, "data-dir: /file\nnode-name: file\nrpc-port: 1\nbind-addr: localhost\n")
+            .expect("written");
+        let file = file.to_str().expect("plain");
+        let env = [("VARVE_CONFIG_FILE", file), ("VARVE_NODE_NAME", "env"), ("VARVE_RPC_PORT", "2")];
+        let config = load(&[("rpc-port", "3")], &env).expect("enough");
+        assert_eq!(config.data_dir, PathBuf::from("/file"));
+        assert_eq!(config.node_name, "env");
+        assert_eq!(config.rpc_addr, SocketAddr::from(([127, 0, 0, 1], 3)));
+    }
+
+    #[test]
+    fn the_address_served_on_is_put_together() {
+        let addr = |bind: &str, port: &str| {
+            let flags = [("data-dir", "/tmp/v"), ("bind-addr", bind), ("rpc-port", port)];
+            load(&flags, &[]).map(|config| config.rpc_addr.to_string())
+        };
+        assert_eq!(addr("localhost:1", "0"), Ok("127.0.0.1:0".into()));
+        assert_eq!(addr("0.0.0.0", "9"), Ok("0.0.0.0:9".into()));
+        assert_eq!(addr("[::1]:8401", "9"), Ok("[::1]:9".into()));
+        assert_eq!(addr("::1", "9"), Ok("[::1]:9".into()));
+        assert!(addr("example.org:8401", "9").is_err());
+        assert!(addr("127.0.0.1", "65536").is_err());
+    }
+
+    #[test]
+    fn mistakes_name_key_and_place() {
+        let with = |name: &'static str, value: &'static str| {
+            load(&[("data-dir", "/tmp/v"), (name, value)], &[]).expect_err(value)
+        };
+        assert_eq!(with("bootstrap", "maybe"), "--bootstrap: \"maybe\" is neither true nor false");
+        assert!(with("bind-addr", "8400").contains("write IP:PORT"));
+        assert!(with("segment-bytes", "big").contains("is no size"));
+        assert!(with("default-partitions", "0").contains("at least 1"));
+        assert!(with("node-name", "a b").contains("is no node name"));
+        assert_eq!(load(&[], &[]).expect_err("nothing"), "data-dir is not set");
+        let env = load(&[("data-dir", "/tmp/v")], &[("VARVE_RETENTION_AGE", "long")]).expect_err("long");
+        assert!(env.starts_with("VARVE_RETENTION_AGE: \"long\" is no duration"), "{env}");
+    }
+
+    #[test]
+    fn unknown_keys_of_a_file_name_line_and_nearest() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("v.yaml");
+        std::fs::write(&file, "data-dir: /file\n\nretention-byte: 5\n").expect("written");
+        let file = file.to_str().expect("plain").to_owned();
+        let error = load(&[("config-file", &file)], &[]).expect_err("unknown");
+        let expected =
+            format!("{file}:3:1: there is no setting \"retention-byte\": did you mean \"retention-bytes\"?");
+        assert_eq!(error, expected);
+    }
+}
