@@ -22,7 +22,7 @@ impl Client {
     /// exist: [`ClientError::may_have_happened`].
     pub async fn create_topic(&self, request: v1::CreateTopicRequest) -> Result<v1::Topic, ClientError> {
         let topic = TopicName::new(&request.name)?;
-        self.forget_topic(&topic);
+        self.doubt_topic(&topic);
         let call = self.call_any(false, |channel| {
             let request = request.clone();
             async move { cluster_service(channel).create_topic(request).await }
@@ -77,7 +77,7 @@ impl Client {
             async move { cluster_service(channel).alter_topic(request).await }
         });
         let altered = call.await?;
-        self.forget_topic(&topic);
+        self.doubt_topic(&topic);
         Ok(altered.topic.unwrap_or_default())
     }
 
@@ -88,7 +88,7 @@ impl Client {
     /// [`ClientError::may_have_happened`].
     pub async fn delete_topic(&self, topic: &str) -> Result<(), ClientError> {
         let topic = TopicName::new(topic)?;
-        self.forget_topic(&topic);
+        self.doubt_topic(&topic);
         let request = v1::DeleteTopicRequest { name: topic.to_string() };
         let call = self.call_any(false, |channel| {
             let request = request.clone();

@@ -174,7 +174,7 @@ impl Client {
         };
         let picker: &dyn Picker = if needs_leader { &PickLeader } else { &*self.inner.options.read_picker };
         picker.pick(servers).map(Into::into).ok_or_else(|| {
-            self.inner.topics.forget(topic);
+            self.inner.topics.doubt(topic);
             ApiError::new(Reason::NoLeader, format!("{topic}/{partition} has no server at present; wait"))
         })
     }
@@ -186,7 +186,7 @@ impl Client {
                 self.inner.topics.learn_leader(target.topic, target.partition, leader);
             }
             _ if error.reason.code() == tonic::Code::Unavailable || error.reason == Reason::Deadline => {
-                self.inner.topics.forget(target.topic);
+                self.inner.topics.doubt(target.topic);
             }
             _ => {}
         }
@@ -220,8 +220,16 @@ impl Client {
         Ok(self.inner.topics.learn(topic, &answer.topic.unwrap_or_default(), &self.inner.resolver))
     }
 
-    pub(crate) fn forget_topic(&self, topic: &TopicName) {
-        self.inner.topics.forget(topic);
+    /// The partitions of a topic as they were known last, and whether there is reason to ask again.
+    pub(crate) fn last_topic_map(&self, topic: &TopicName) -> Option<(Arc<TopicMap>, bool)> {
+        match self.inner.topics.get(topic) {
+            Some(map) => Some((map, false)),
+            None => Some((self.inner.topics.get_last(topic)?, true)),
+        }
+    }
+
+    pub(crate) fn doubt_topic(&self, topic: &TopicName) {
+        self.inner.topics.doubt(topic);
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {

@@ -9,6 +9,7 @@ mod window;
 mod worker;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -48,6 +49,8 @@ pub struct Producer {
     partitioner: Partitioner,
     in_flight: Arc<Semaphore>,
     partitions: Mutex<HashMap<u32, Partition>>,
+    /// Whether the servers are being asked where the partitions are.
+    is_asking: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -77,8 +80,8 @@ impl Producer {
         };
         let partitioner = Partitioner::new(client.env().entropy.next_u64());
         let in_flight = Arc::new(Semaphore::new(options.in_flight_bytes));
-        let partitions = Mutex::default();
-        Ok(Self { client, topic, options, identity, partitioner, in_flight, partitions })
+        let (partitions, is_asking) = Default::default();
+        Ok(Self { client, topic, options, identity, partitioner, in_flight, partitions, is_asking })
     }
 
     /// Puts a record into the batch of its partition. Waits while as many bytes are in flight as may be, and for nothing
@@ -91,7 +94,7 @@ impl Producer {
     /// happens on the way is told by the [`Delivery`].
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ClientError> {
         let held = self.hold(&record).await?;
-        let map = self.client.topic_map(&self.topic, true).await?;
+        let map = self.topic_map().await?;
         let partition = self.partition_of(&record, &map)?;
         let queue = self.queue(partition);
         let now_ms = if record.create_time.is_none() { self.client.env().clock.now_unix_ms() } else { 0 };
@@ -148,6 +151,25 @@ impl Producer {
         // The bytes in flight were bounded to fit when the producer was made.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.in_flight.acquire_many(bytes).await.map_err(|_| ClientError::Closed)
+    }
+
+    /// The partitions as they were known last: a server that is away must not keep records from being taken. If there is
+    /// reason to ask again, that is done beside.
+    async fn topic_map(&self) -> Result<Arc<TopicMap>, ClientError> {
+        let Some((map, is_old)) = self.client.last_topic_map(&self.topic) else {
+            return self.client.topic_map(&self.topic, true).await;
+        };
+        if is_old && !self.is_asking.swap(true, Ordering::AcqRel) {
+            let (client, topic, is_asking) =
+                (self.client.clone(), self.topic.clone(), self.is_asking.clone());
+            tokio::spawn(async move {
+                if let Err(error) = client.topic_map(&topic, true).await {
+                    tracing::debug!(%error, %topic, "partitions are not known anew");
+                }
+                is_asking.store(false, Ordering::Release);
+            });
+        }
+        Ok(map)
     }
 
     fn partition_of(&self, record: &ProducerRecord, map: &TopicMap) -> Result<u32, ClientError> {

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,21 +18,39 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 /// Where the partitions of the topics in use are.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    known: Mutex<HashMap<TopicName, Arc<TopicMap>>>,
+    known: Mutex<HashMap<TopicName, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    map: Arc<TopicMap>,
+    learnt: Instant,
+    /// There was a sign of change.
+    is_doubtful: bool,
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        !self.is_doubtful && self.learnt.elapsed() < AGE_MAX
+    }
 }
 
 /// Where the partitions of a topic are.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicMap {
     pub(crate) partitions: Vec<PartitionServers>,
-    learnt: Instant,
 }
 
 impl Topics {
-    /// What is known of a topic, if it is not too old.
+    /// What is known of a topic, if there is no reason to ask again.
     pub(crate) fn get(&self, topic: &TopicName) -> Option<Arc<TopicMap>> {
-        let map = self.known().get(topic).cloned();
-        map.filter(|map| map.learnt.elapsed() < AGE_MAX)
+        let known = self.known();
+        known.get(topic).filter(|known| known.is_fresh()).map(|known| known.map.clone())
+    }
+
+    /// What was known of a topic last, however long ago.
+    pub(crate) fn get_last(&self, topic: &TopicName) -> Option<Arc<TopicMap>> {
+        self.known().get(topic).map(|known| known.map.clone())
     }
 
     /// Takes over what a server said about a topic.
@@ -45,20 +63,20 @@ impl Topics {
                 followers: followers.filter_map(address).collect(),
             }
         });
-        let map = Arc::new(TopicMap { partitions: partitions.collect(), learnt: Instant::now() });
+        let map = Arc::new(TopicMap { partitions: partitions.collect() });
         let mut known = self.known();
         if known.len() >= TOPICS_MAX {
             known.clear();
         }
-        known.insert(name.clone(), map.clone());
+        known.insert(name.clone(), Known { map: map.clone(), learnt: Instant::now(), is_doubtful: false });
         map
     }
 
     /// Takes over who leads a partition, from a server that does not.
     pub(crate) fn learn_leader(&self, topic: &TopicName, partition: u32, leader: &str) {
         let mut known = self.known();
-        let Some(map) = known.get_mut(topic) else { return };
-        let servers = Arc::make_mut(map).partitions.get_mut(partition as usize);
+        let Some(known) = known.get_mut(topic) else { return };
+        let servers = Arc::make_mut(&mut known.map).partitions.get_mut(partition as usize);
         let Some(servers) = servers.filter(|servers| servers.leader.as_deref() != Some(leader)) else {
             return;
         };
@@ -67,12 +85,14 @@ impl Topics {
         servers.followers.extend(led_before);
     }
 
-    /// Forgets a topic, so that it is asked for again.
-    pub(crate) fn forget(&self, topic: &TopicName) {
-        self.known().remove(topic);
+    /// Doubts what is known of a topic, so that it is asked for again.
+    pub(crate) fn doubt(&self, topic: &TopicName) {
+        if let Some(known) = self.known().get_mut(topic) {
+            known.is_doubtful = true;
+        }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<TopicName, Arc<TopicMap>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<TopicName, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,7 +124,8 @@ mod tests {
         assert_eq!(map.partitions[0].leader.as_deref(), Some("s3:1"));
         assert_eq!(map.partitions[0].followers, ["s1:1", "s2:1"]);
 
-        topics.forget(&name);
+        topics.doubt(&name);
         assert!(topics.get(&name).is_none());
+        assert!(topics.get_last(&name).is_some());
     }
 }

@@ -99,7 +99,7 @@ impl Worker {
                 self.stream = None;
                 self.window.rewind();
             }
-            if self.window.needs_identity() && (!self.window.is_empty() || self.is_due()) {
+            if self.window.needs_identity() && self.wants_identity() {
                 self.stream = None;
                 self.renew_identity().await;
                 continue;
@@ -142,9 +142,15 @@ impl Worker {
         [due, self.window.deadline(), self.answer_due()].into_iter().flatten().min()
     }
 
-    /// Whether a batch waits to be taken from the queue.
-    fn is_due(&self) -> bool {
-        self.queue.due().is_some_and(|due| due <= Instant::now())
+    /// Whether it is time for a new identity: when there is something to send under it. A named producer gets none, and
+    /// ends.
+    fn wants_identity(&self) -> bool {
+        let is_due = self.queue.due().is_some_and(|due| due <= Instant::now());
+        !self.window.is_empty() || is_due || self.is_named()
+    }
+
+    fn is_named(&self) -> bool {
+        !self.options.name.is_empty()
     }
 
     /// When the answer that is waited for is late.
@@ -311,7 +317,7 @@ impl Worker {
     /// Gets a new identity for what is left, after a batch was given up: its sequences are missing to the server, which
     /// therefore takes nothing that follows them.
     async fn renew_identity(&mut self) {
-        if !self.options.name.is_empty() {
+        if self.is_named() {
             // A new epoch of the name would fence off our other partitions.
             let error = self.gave_up.take();
             return self.end(&error.unwrap_or_else(|| {
@@ -380,6 +386,10 @@ impl Worker {
         } else {
             error
         };
+        if self.is_named() {
+            // It ends with this, so nothing is taken any more once somebody knows.
+            self.queue.close(error.clone().into());
+        }
         self.settle(batch.outcome, batch.held_bytes, Err(error.into()));
     }
 
