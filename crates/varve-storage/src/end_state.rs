@@ -1,9 +1,10 @@
 //! The state of a log as of one of its entries.
 
-use crate::{LogId, ProducerTable};
+use crate::producers::ProducerBatch;
+use crate::{Entry, EntryKind, LogId, ProducerTable};
 use bytes::Bytes;
 use std::sync::Arc;
-use varve_record::{Index, Offset, Timestamp};
+use varve_record::{Batch, Index, Offset, Timestamp};
 
 /// The newest membership of a Raft group up to some entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,5 +39,36 @@ impl EndState {
     #[must_use]
     pub fn next_index(&self) -> Index {
         self.last.map_or(Index::new(0), |last| last.index.next())
+    }
+
+    /// Takes the next entry into account. Decides by the entry alone, so that every replica comes to the same state.
+    pub(crate) fn apply(&mut self, entry: &Entry, batch: Option<&Batch>, producers_max: usize) {
+        match entry.kind {
+            EntryKind::Blank | EntryKind::Command => {}
+            EntryKind::Batch => self.apply_producer(entry, batch, producers_max),
+            EntryKind::Membership => {
+                self.membership = Some(StoredMembership { log_id: entry.log_id, body: entry.body.clone() });
+            }
+            EntryKind::Trim => {
+                // A trim beyond the end trims all there is; offsets are never skipped.
+                let start = entry.trim_offset().unwrap_or_default().min(self.next_offset);
+                self.log_start_offset = self.log_start_offset.max(start);
+            }
+        }
+        self.next_offset = entry.next_offset();
+        self.last = Some(entry.log_id);
+        self.last_append_time = self.last_append_time.max(entry.append_time);
+    }
+
+    fn apply_producer(&mut self, entry: &Entry, batch: Option<&Batch>, producers_max: usize) {
+        let Some((id, epoch, first_sequence)) = batch.and_then(Batch::producer) else { return };
+        let batch = ProducerBatch {
+            first_sequence,
+            record_count: entry.record_count,
+            first_offset: entry.base_offset,
+            append_time: entry.append_time,
+            index: entry.log_id.index,
+        };
+        Arc::make_mut(&mut self.producers).record(id, epoch, batch, producers_max);
     }
 }

@@ -9,18 +9,35 @@
 //! what is committed. It asks for files, threads and randomness through `varve-env`.
 //!
 //! Where to start: `examples/embedded.rs`, then [`PartitionLog`]; inside, `frame` (the bytes), `scan` (what recovery
-//! decides) and `log_writer` (what is written when).
+//! decides) and `log::writer` (what is written when).
 
+mod atomic_file;
+mod checkpoint;
+mod completion;
 mod config;
 mod damage;
 mod end_state;
 mod entry;
 mod error;
+mod frame;
 mod log;
 mod log_id;
+mod lru;
+mod pool;
 mod producers;
+mod replay;
+mod scan;
+mod segment;
+mod segment_file;
+mod segment_header;
+mod shared;
+mod sparse_index;
 mod storage;
+mod tail_cache;
 mod votes;
+mod window;
+mod write_buffer;
+mod writer_queue;
 
 pub use config::{
     BODY_BYTES_MAX, PartitionConfig, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StorageConfig,

@@ -1,0 +1,440 @@
+//! How a log is opened: what is found in its directory, and what is made of it.
+
+use super::state::{LogState, Previous, new_header, new_slot};
+use super::writer::LogWriter;
+use super::{SNAPSHOT_FILE, TAIL_FILE};
+use crate::atomic_file::{AtomicKind, TEMPORARY_SUFFIX, read_atomic};
+use crate::replay::{Replayed, Start, replay};
+use crate::scan::ScanError;
+use crate::segment::{Segment, SegmentName, Slot, Slots};
+use crate::segment_file::{Tail, create_segment, delete_segment, read_checkpoint};
+use crate::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentHeaderFault};
+use crate::shared::Shared;
+use crate::sparse_index::SparseIndex;
+use crate::tail_cache::TailCache;
+use crate::window::Window;
+use crate::{Damage, EndState, FileError, OpenError, PartitionConfig};
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Arc;
+use varve_env::disk::{DiskFile, OpenMode};
+use varve_record::{Index, PartitionId};
+
+/// A rewrite of doubtful entries goes in pieces of this size.
+const REWRITE_BYTES: u64 = 1024 * 1024;
+
+/// What is in a log's directory.
+struct Found {
+    segments: Vec<FoundSegment>,
+    indexes: Vec<SegmentName>,
+}
+
+struct FoundSegment {
+    segment: Arc<Segment>,
+    len_bytes: u64,
+}
+
+/// Makes the first segment of a new log in `dir`, which will be renamed to `final_dir`.
+pub(crate) fn create_first_segment(
+    shared: &Shared,
+    dir: &Path,
+    partition: PartitionId,
+    config: &PartitionConfig,
+) -> Result<(), OpenError> {
+    let state = EndState::default();
+    let header = new_header(partition, &*shared.entropy, 1, None, &state, Index::new(0), false);
+    let path = dir.join(SegmentName { first_index: header.first_index, sequence: header.sequence }.log());
+    create_segment(shared, &path, &header, &state, config.segment_bytes)?;
+    Ok(())
+}
+
+/// Opens the log in `dir`.
+pub(crate) fn recover(
+    shared: &Shared,
+    dir: &Path,
+    partition: PartitionId,
+    config: &PartitionConfig,
+) -> Result<(LogState, LogWriter), OpenError> {
+    let found = look_around(shared, dir, partition)?;
+    let next_sequence = found.segments.iter().map(|f| f.segment.sequence).max().unwrap_or(0) + 1;
+    let chain = Chain::of(found, dir)?;
+    let last = chain.kept.last().expect("a chain has at least one segment");
+    let tail = Ending::read(shared, dir, last, config)?;
+    let mut log = Assembled { shared, dir, partition, config, next_sequence, chain, ending: tail };
+    log.finish()
+}
+
+/// A log's segments, in order, and those that a truncation superseded.
+struct Chain {
+    kept: Vec<FoundSegment>,
+    superseded: Vec<FoundSegment>,
+    damage: Option<Damage>,
+    /// A segment is missing behind the last one.
+    end_missing: bool,
+}
+
+impl Chain {
+    fn of(found: Found, dir: &Path) -> Result<Self, OpenError> {
+        let Found { mut segments, indexes } = found;
+        segments.sort_by_key(|found| std::cmp::Reverse(found.segment.sequence));
+        let mut chain = Self { kept: Vec::new(), superseded: Vec::new(), damage: None, end_missing: false };
+        let mut reset = false;
+        for found in segments {
+            let begins = chain.kept.last().map(|next| next.segment.first_index);
+            if reset || begins.is_some_and(|begins| found.segment.first_index >= begins) {
+                chain.superseded.push(found);
+                continue;
+            }
+            reset = found.segment.header.is_ok_and(|header| header.reset);
+            chain.kept.push(found);
+        }
+        chain.kept.reverse();
+        let Some(last) = chain.kept.last() else {
+            return Err(OpenError::Untrusted { path: dir.to_path_buf(), reason: "without any segment" });
+        };
+        // Only a segment that has a successor gets an index.
+        let sequence = last.segment.sequence;
+        chain.end_missing = indexes.iter().any(|index| index.sequence >= sequence);
+        chain.damage = chain.find_damage(dir);
+        Ok(chain)
+    }
+
+    fn find_damage(&self, dir: &Path) -> Option<Damage> {
+        let bad_header = self.kept.iter().enumerate().find_map(|(place, found)| {
+            let reason = found.segment.header.as_ref().err()?;
+            Some(self.damage_of(place, &found.segment.path, reason))
+        });
+        let hole = self.kept.windows(2).enumerate().find_map(|(place, pair)| {
+            let (before, after) = (&pair[0].segment, pair[1].segment.header.as_ref().ok()?);
+            let joined = after.previous_sequence == before.sequence;
+            (!joined).then(|| self.damage_of(place, dir, "a segment is missing"))
+        });
+        let end =
+            self.end_missing.then(|| self.damage_of(self.kept.len() - 1, dir, "the last segment is missing"));
+        bad_header.or(hole).or(end)
+    }
+
+    fn damage_of(&self, place: usize, file: &Path, reason: &'static str) -> Damage {
+        let behind = self.kept.get(place + 1).and_then(|next| next.segment.first_index.prev());
+        let first_index = self.kept[place].segment.first_index;
+        Damage { file: file.to_path_buf(), position: 0, first_index, last_index: behind, reason }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let slot = |place: usize, found: &FoundSegment| {
+            let next = self.kept.get(place + 1);
+            let after = next.and_then(|next| next.segment.header.ok());
+            let end = after.filter(|header| header.previous_sequence == found.segment.sequence);
+            Slot {
+                segment: Arc::clone(&found.segment),
+                end: end.map_or(found.len_bytes, |header| header.previous_end),
+                next_index: next.map_or(Index::new(u64::MAX), |next| next.segment.first_index),
+                index: None,
+            }
+        };
+        self.kept.iter().enumerate().map(|(place, found)| slot(place, found)).collect()
+    }
+}
+
+/// What the last segment says of the log's end.
+struct Ending {
+    state: EndState,
+    index: SparseIndex,
+    /// Behind the last sound frame.
+    position: u64,
+    damage: Option<Damage>,
+    /// Sound frames that were never durable lie behind.
+    leftovers: bool,
+    /// All is durable: nothing was written since a clean stop.
+    clean: bool,
+    /// Where to begin to write again what may lie in the cache alone.
+    doubtful_from: u64,
+    file: Option<Arc<dyn DiskFile>>,
+    len_bytes: u64,
+}
+
+impl Ending {
+    fn read(
+        shared: &Shared,
+        dir: &Path,
+        last: &FoundSegment,
+        config: &PartitionConfig,
+    ) -> Result<Self, OpenError> {
+        let segment = &last.segment;
+        let header = match segment.header {
+            Ok(header) => header,
+            Err(reason) => return Ok(Self::unreadable(segment, 0, reason, last.len_bytes)),
+        };
+        let failed = |e| FileError::new("read", &segment.path, e);
+        let file = shared.disk.open(&segment.path, OpenMode::Write);
+        let file = file.map_err(|e| FileError::new("open", &segment.path, e))?;
+        let tail = read_tail(shared, dir).filter(|tail| tail.fits(&header, last.len_bytes));
+        let (from_tail, start, mut damage) = match tail {
+            Some(tail) => {
+                let start = Start { position: tail.position, state: tail.state, index: tail.index };
+                (true, start, None)
+            }
+            None => {
+                let (state, damage) = match read_checkpoint(&*file, &header).map_err(failed)? {
+                    Ok(state) => (state, None),
+                    Err(reason) => (state_of_header(&header), Some(reason)),
+                };
+                let position = header.first_position;
+                (false, Start { position, state, index: SparseIndex::default() }, damage)
+            }
+        };
+        let from = start.position;
+        let mut window = Window::new(&*file, last.len_bytes);
+        let replayed = match replay(&mut window, &header, start, Index::new(u64::MAX), config.producers_max) {
+            Ok(replayed) => replayed,
+            Err(ScanError::Io(e)) => return Err(failed(e).into()),
+            Err(ScanError::Newer(kind)) => {
+                return Err(OpenError::Newer { path: segment.path.clone(), found: kind.into() });
+            }
+        };
+        let Replayed { scanned, state, index, doubtful_from } = replayed;
+        let at_checkpoint = damage.take().map(|reason| Damage {
+            file: segment.path.clone(),
+            position: SEGMENT_HEADER_BYTES as u64,
+            first_index: header.first_index,
+            last_index: None,
+            reason,
+        });
+        let at_gap = scanned.gaps.first().map(|gap| Damage {
+            file: segment.path.clone(),
+            position: gap.position,
+            first_index: gap.first_index,
+            last_index: gap.last_index,
+            reason: gap.reason,
+        });
+        Ok(Self {
+            state,
+            index,
+            position: scanned.end,
+            damage: at_checkpoint.or(at_gap),
+            leftovers: scanned.leftovers,
+            clean: from_tail && scanned.end == from && !scanned.leftovers,
+            doubtful_from,
+            file: Some(file),
+            len_bytes: last.len_bytes,
+        })
+    }
+
+    fn unreadable(segment: &Segment, position: u64, reason: &'static str, len_bytes: u64) -> Self {
+        let damage = Damage {
+            file: segment.path.clone(),
+            position,
+            first_index: segment.first_index,
+            last_index: None,
+            reason,
+        };
+        Self {
+            state: EndState {
+                last: segment.first_index.prev().map(|index| crate::LogId { index, ..Default::default() }),
+                ..EndState::default()
+            },
+            index: SparseIndex::default(),
+            position: len_bytes,
+            damage: Some(damage),
+            leftovers: false,
+            clean: false,
+            doubtful_from: len_bytes,
+            file: None,
+            len_bytes,
+        }
+    }
+
+    /// Writes again what no frame calls durable, and syncs: a sync that failed before may have left it in the cache, where it
+    /// passes for written and is not.
+    fn make_durable(&self, path: &Path) -> Result<(), FileError> {
+        let Some(file) = self.file.as_ref().filter(|_| !self.clean) else { return Ok(()) };
+        let mut position = self.doubtful_from;
+        while position < self.position {
+            let len = (self.position - position).min(REWRITE_BYTES);
+            let mut piece = vec![0; usize::try_from(len).expect("a piece is small")];
+            file.read_exact_at(&mut piece, position).map_err(|e| FileError::new("read", path, e))?;
+            file.write_all_at(&mut [IoSlice::new(&piece)], position)
+                .map_err(|e| FileError::new("write", path, e))?;
+            position += len;
+        }
+        file.sync_data().map_err(|e| FileError::new("sync", path, e))
+    }
+}
+
+struct Assembled<'a> {
+    shared: &'a Shared,
+    dir: &'a Path,
+    partition: PartitionId,
+    config: &'a PartitionConfig,
+    next_sequence: u64,
+    chain: Chain,
+    ending: Ending,
+}
+
+impl Assembled<'_> {
+    fn finish(&mut self) -> Result<(LogState, LogWriter), OpenError> {
+        let end_in_doubt = self.ending.damage.is_some() || self.chain.end_missing;
+        let damage = self.ending.damage.clone().or(self.chain.damage.clone());
+        let mut slots = Slots::new(self.chain.slots());
+        slots.last_mut().end = self.ending.position;
+        let last = Arc::clone(&slots.last().segment);
+        if !end_in_doubt && !self.ending.clean {
+            self.ending.make_durable(&last.path)?;
+            self.shared.disk.sync_dir(self.dir).map_err(|e| FileError::new("sync", self.dir, e))?;
+        }
+        let writer =
+            LogWriter::new(last, self.ending.file.take(), self.ending.position, self.ending.len_bytes);
+        let mut log = self.state(slots, damage, end_in_doubt);
+        let writer = if end_in_doubt || !self.ending.leftovers {
+            writer
+        } else {
+            drop(writer);
+            self.go_on_elsewhere(&mut log)?
+        };
+        if log.damage.is_none() {
+            for found in self.chain.superseded.drain(..) {
+                delete_segment(self.shared, found.segment)?;
+            }
+        }
+        Ok((log, writer))
+    }
+
+    fn state(&self, slots: Slots, damage: Option<Damage>, end_in_doubt: bool) -> LogState {
+        let end = self.ending.state.clone();
+        let first_index = slots.last().segment.first_index;
+        let next_index = end.last.map_or(first_index, |last| last.index.next()).max(first_index);
+        let base = slots.first().segment.base_offset().unwrap_or_default();
+        if let Some(damage) = &damage {
+            tracing::error!(partition = %self.partition, %damage, "damage found");
+        }
+        LogState {
+            index: self.ending.index.clone(),
+            durable_below: next_index,
+            committed: None,
+            log_start: end.log_start_offset.max(base),
+            trimmed_to: base,
+            next_sequence: self.next_sequence,
+            cache: TailCache::new(self.config.tail_cache_bytes, Arc::clone(&self.shared.budget)),
+            queued_bytes: 0,
+            queued_entries: 0,
+            truncating: false,
+            full: false,
+            stopped: None,
+            damage,
+            end_in_doubt,
+            appends: 0,
+            appends_at_last_tick: 0,
+            idle: self.ending.clean,
+            slots,
+            end,
+        }
+    }
+
+    /// The tail was torn and frames lie behind it that were never durable: they must never come back, so the log goes on in a
+    /// new segment, as after a truncation.
+    fn go_on_elsewhere(&mut self, log: &mut LogState) -> Result<LogWriter, OpenError> {
+        let next_index = log.next_index();
+        let old = log.slots.last();
+        let previous = if next_index > old.segment.first_index {
+            Some(Previous { sequence: old.segment.sequence, end: self.ending.position })
+        } else {
+            let header = old.segment.header.ok();
+            header.map(|h| Previous { sequence: h.previous_sequence, end: h.previous_end })
+        };
+        let sequence = log.next_sequence;
+        log.next_sequence += 1;
+        let entropy = &*self.shared.entropy;
+        let header = new_header(self.partition, entropy, sequence, previous, &log.end, next_index, false);
+        let header = SegmentHeader { reset: self.begins_anew(log, next_index), ..header };
+        let segment = Arc::new(Segment::new(self.dir, header));
+        let created =
+            create_segment(self.shared, &segment.path, &header, &log.end, self.config.segment_bytes);
+        let (file, len_bytes) = created?;
+        let index = Arc::new(std::mem::take(&mut log.index));
+        let superseded = log.slots.take_from(next_index);
+        if let Some(kept) =
+            log.slots.find_mut(previous.map_or(0, |p| p.sequence)).filter(|_| superseded.is_empty())
+        {
+            kept.next_index = next_index;
+            kept.index = Some(index);
+        }
+        log.slots.push(new_slot(&segment, &header));
+        for slot in superseded {
+            let found = FoundSegment { segment: slot.segment, len_bytes: 0 };
+            self.chain.superseded.push(found);
+        }
+        self.chain.kept.clear();
+        Ok(LogWriter::new(segment, Some(file), header.first_position, len_bytes))
+    }
+
+    /// The segment that is superseded as a whole began the log anew: so must its successor.
+    fn begins_anew(&self, log: &LogState, next_index: Index) -> bool {
+        let old = &log.slots.last().segment;
+        next_index == old.first_index && old.header.is_ok_and(|header| header.reset)
+    }
+}
+
+fn state_of_header(header: &SegmentHeader) -> EndState {
+    EndState {
+        next_offset: header.base_offset,
+        log_start_offset: header.base_offset,
+        last: header.previous,
+        last_append_time: header.last_append_time,
+        ..EndState::default()
+    }
+}
+
+fn read_tail(shared: &Shared, dir: &Path) -> Option<Tail> {
+    match read_atomic(&*shared.disk, &dir.join(TAIL_FILE), AtomicKind::Tail) {
+        Ok(content) => Tail::decode(content?),
+        Err(error) => {
+            // It only saves time: without it the segment is read from its head.
+            tracing::warn!(?error, "the checkpoint of the last clean stop cannot be used");
+            None
+        }
+    }
+}
+
+fn look_around(shared: &Shared, dir: &Path, partition: PartitionId) -> Result<Found, OpenError> {
+    let entries = shared.disk.list(dir).map_err(|e| FileError::new("list", dir, e))?;
+    let mut found = Found { segments: Vec::new(), indexes: Vec::new() };
+    for entry in entries {
+        let path = dir.join(&entry.name);
+        if let Some(name) = SegmentName::parse_log(&entry.name) {
+            let header = read_segment_header(shared, &path, partition, name)?;
+            let segment = Arc::new(Segment::found(dir, partition, name, header));
+            found.segments.push(FoundSegment { segment, len_bytes: entry.len_bytes });
+        } else if let Some(name) = SegmentName::parse_index(&entry.name) {
+            found.indexes.push(name);
+        } else if entry.name.ends_with(TEMPORARY_SUFFIX) {
+            // Half of a file that never got its name: nothing in it was ever promised.
+            shared.disk.remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
+        } else if entry.name != TAIL_FILE && entry.name != SNAPSHOT_FILE {
+            tracing::warn!(path = %path.display(), "unknown file is left alone");
+        }
+    }
+    Ok(found)
+}
+
+fn read_segment_header(
+    shared: &Shared,
+    path: &Path,
+    partition: PartitionId,
+    name: SegmentName,
+) -> Result<Result<SegmentHeader, &'static str>, OpenError> {
+    let file = shared.disk.open(path, OpenMode::Read).map_err(|e| FileError::new("open", path, e))?;
+    let mut window = Window::new(&*file, SEGMENT_HEADER_BYTES as u64).with_read_ahead(0);
+    let block = window.get(0, SEGMENT_HEADER_BYTES).map_err(|e| FileError::new("read", path, e))?;
+    let Some(block) = block else { return Ok(Err("the segment's header is cut short")) };
+    let block = block[..].try_into().expect("the window gives what it is asked for");
+    match SegmentHeader::decode(block) {
+        Ok(header) => {
+            let belongs = header.partition == partition
+                && header.sequence == name.sequence
+                && header.first_index == name.first_index;
+            Ok(if belongs { Ok(header) } else { Err("the segment belongs to another place") })
+        }
+        Err(SegmentHeaderFault::Damaged(reason)) => Ok(Err(reason)),
+        Err(SegmentHeaderFault::Newer(found)) => Err(OpenError::Newer { path: path.to_path_buf(), found }),
+    }
+}

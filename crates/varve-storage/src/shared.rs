@@ -1,0 +1,124 @@
+//! What the partitions of a data directory share.
+
+use crate::lru::Lru;
+use crate::pool::Pool;
+use crate::segment::SegmentKey;
+use crate::sparse_index::SparseIndex;
+use crate::tail_cache::CacheBudget;
+use crate::{FileError, StopReason, StorageConfig};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use varve_env::Entropy;
+use varve_env::disk::{Disk, DiskFile};
+
+/// The share of the disk that the reserve never passes: one part in so many.
+const RESERVE_DISK_PARTS: u64 = 20;
+
+/// Called when a write has failed for good.
+pub(crate) type StopHook = Box<dyn FnOnce(StopReason) + Send>;
+
+/// Files, caches and conditions shared by all partitions.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: StorageConfig,
+    pub(crate) files: Lru<SegmentKey, Arc<dyn DiskFile>>,
+    pub(crate) indexes: Lru<SegmentKey, Arc<SparseIndex>>,
+    pub(crate) pool: Pool,
+    pub(crate) budget: Arc<CacheBudget>,
+    low_space: AtomicBool,
+    stop: Mutex<StopState>,
+}
+
+#[derive(Default)]
+struct StopState {
+    reason: Option<StopReason>,
+    hooks: Vec<StopHook>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        entropy: Arc<dyn Entropy>,
+        dir: PathBuf,
+        config: StorageConfig,
+        pool: Pool,
+    ) -> Self {
+        Self {
+            files: Lru::new(config.open_files_max),
+            indexes: Lru::new(config.cached_indexes_max),
+            budget: Arc::new(CacheBudget::new(config.tail_cache_bytes_total)),
+            low_space: AtomicBool::new(false),
+            stop: Mutex::default(),
+            disk,
+            entropy,
+            dir,
+            config,
+            pool,
+        }
+    }
+
+    /// A write or sync failed: tells the owner, once.
+    pub(crate) fn fail(&self, error: &FileError) -> StopReason {
+        let reason = StopReason::Failed(error.to_string().into());
+        tracing::error!(%error, "a write failed: the log is stopped until it is opened again");
+        let hooks = {
+            let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+            stop.reason.get_or_insert_with(|| reason.clone());
+            std::mem::take(&mut stop.hooks)
+        };
+        hooks.into_iter().for_each(|hook| hook(reason.clone()));
+        reason
+    }
+
+    /// It was closed, unless it failed before.
+    pub(crate) fn set_closed(&self) {
+        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        stop.reason.get_or_insert(StopReason::Closed);
+    }
+
+    pub(crate) fn stopped(&self) -> Option<StopReason> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).reason.clone()
+    }
+
+    pub(crate) fn on_stopped(&self, hook: StopHook) {
+        let failed = {
+            let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+            match &stop.reason {
+                Some(reason @ StopReason::Failed(_)) => reason.clone(),
+                _ => return stop.hooks.push(hook),
+            }
+        };
+        hook(failed);
+    }
+
+    /// Looks at the free space; below the reserve, files of the pool go first.
+    pub(crate) fn sample_space(&self) {
+        let Ok(space) = self.disk.space(&self.dir) else { return };
+        let reserve = self.config.reserve_bytes.min(space.total_bytes / RESERVE_DISK_PARTS);
+        let low = space.available_bytes < reserve;
+        self.low_space.store(low, Ordering::Relaxed);
+        if low {
+            self.pool.shrink(0);
+        }
+    }
+
+    pub(crate) fn is_low_on_space(&self) -> bool {
+        self.low_space.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// Whether an error says that there is no room: the one failure of a write that is waited out.
+pub(crate) fn is_no_space(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
