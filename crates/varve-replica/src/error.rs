@@ -73,7 +73,7 @@ pub enum ProduceError {
     /// It may have been appended, or not.
     #[error("the outcome is not known: the batch may have been appended or not")]
     CommitUnknown,
-    /// The batch is larger than what a partition holds in flight, or than an entry may be.
+    /// The batch is larger than an entry may be.
     #[error("the batch has {size_bytes} bytes, at most {max_bytes} are possible")]
     TooLarge {
         /// Its size.

@@ -65,14 +65,10 @@ impl Partition {
     /// in which they were handed over.
     ///
     /// # Errors
-    /// Where the batch is larger than what may be in flight, or the partition is shutting down.
+    /// Where the partition is shutting down.
     pub async fn enqueue(&self, produce: Produce) -> Result<Pending, ProduceError> {
-        let size_bytes = produce.batch.size_bytes();
-        let permits = match u32::try_from(size_bytes) {
-            Ok(permits) if size_bytes <= IN_FLIGHT_BYTES_MAX => permits,
-            _ => return Err(ProduceError::TooLarge { size_bytes, max_bytes: IN_FLIGHT_BYTES_MAX }),
-        };
-        let room = Arc::clone(&self.shared.room).acquire_many_owned(permits).await;
+        let size_bytes = u32::try_from(produce.batch.size_bytes()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.shared.room).acquire_many_owned(size_bytes).await;
         let room = room.map_err(|_| ProduceError::ShuttingDown)?;
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Produce { produce, answer, room };

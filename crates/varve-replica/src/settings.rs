@@ -5,6 +5,9 @@ use varve_storage::{PartitionConfig, Retention};
 /// Bytes of batches that a partition holds between their arrival and their sync; over it producers wait.
 pub const IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+// A batch that could never be in flight would wait for ever.
+const _: () = assert!(varve_record::BATCH_BYTES_MAX <= IN_FLIGHT_BYTES_MAX);
+
 /// Proposals that wait for a partition's proposer; over it producers wait.
 pub const PROPOSALS_MAX: usize = 1024;
 

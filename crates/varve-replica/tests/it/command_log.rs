@@ -1,0 +1,60 @@
+use crate::fixture::{Fixture, NODE, within};
+use bytes::Bytes;
+use std::num::ParseIntError;
+use varve_record::PartitionId;
+use varve_replica::{CommandLog, OpenReplicaError, StateMachine};
+
+/// Adds numbers, and refuses odd ones.
+#[derive(Clone, Debug, Default)]
+struct Sum(i64);
+
+impl StateMachine for Sum {
+    type Command = i64;
+    type Response = Result<i64, String>;
+    type DecodeError = ParseIntError;
+
+    fn encode(command: &i64) -> Bytes {
+        command.to_string().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<i64, ParseIntError> {
+        String::from_utf8_lossy(bytes).parse()
+    }
+
+    fn apply(&mut self, command: i64) -> Result<i64, String> {
+        if command % 2 != 0 {
+            return Err(format!("{command} is odd"));
+        }
+        self.0 += command;
+        Ok(self.0)
+    }
+}
+
+async fn open(fixture: &Fixture) -> Result<CommandLog<Sum>, OpenReplicaError> {
+    within(CommandLog::open(&fixture.env, &fixture.storage, PartitionId::new(0), NODE, Sum::default())).await
+}
+
+#[tokio::test]
+async fn commands_are_applied_in_order_and_replayed() {
+    let fixture = Fixture::new();
+    let log = open(&fixture).await.unwrap();
+    assert_eq!(within(log.propose(2)).await.unwrap(), Ok(2));
+    assert_eq!(within(log.propose(3)).await.unwrap(), Err("3 is odd".to_owned()));
+    assert_eq!(within(log.propose(4)).await.unwrap(), Ok(6));
+    assert_eq!(log.state().0, 6);
+    drop(log);
+    let fixture = fixture.crash();
+    let log = open(&fixture).await.unwrap();
+    assert_eq!(log.state().0, 6);
+    assert_eq!(within(log.propose(10)).await.unwrap(), Ok(16));
+}
+
+#[tokio::test]
+async fn followers_see_the_state_change() {
+    let fixture = Fixture::new();
+    let log = open(&fixture).await.unwrap();
+    let mut follower = log.follow();
+    let waiting = tokio::spawn(async move { follower.wait_for(|sum| sum.0 == 2).await.map(|sum| sum.0) });
+    within(log.propose(2)).await.unwrap().unwrap();
+    assert_eq!(within(waiting).await.unwrap().unwrap(), 2);
+}
