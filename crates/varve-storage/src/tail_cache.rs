@@ -72,13 +72,13 @@ impl TailCache {
     }
 
     /// Entries from `index` on; `None` where that one is not here.
-    pub(crate) fn from_index(&self, index: Index) -> Option<impl Iterator<Item = &Entry>> {
+    pub(crate) fn starting_at(&self, index: Index) -> Option<impl Iterator<Item = &Entry>> {
         let skip = index.get().checked_sub(self.first_index()?.get())? as usize;
         (skip < self.entries.len()).then(|| self.entries.range(skip..))
     }
 
     /// Entries from the one with `offset` on, others between them included; `None` where that one is not here.
-    pub(crate) fn from_offset(&self, offset: Offset) -> Option<impl Iterator<Item = &Entry>> {
+    pub(crate) fn starting_with(&self, offset: Offset) -> Option<impl Iterator<Item = &Entry>> {
         if self.entries.front()?.base_offset > offset {
             return None;
         }
@@ -142,18 +142,18 @@ mod tests {
         let budget = Arc::new(CacheBudget::new(1 << 20));
         let mut cache = TailCache::new(500, Arc::clone(&budget));
         (2..8).for_each(|index| cache.push(entry(index)));
-        assert_eq!(indexes(cache.from_index(Index::new(5))), Some(vec![5, 6, 7]));
-        assert_eq!(indexes(cache.from_index(Index::new(1))), None);
-        assert_eq!(indexes(cache.from_index(Index::new(8))), None);
-        assert_eq!(indexes(cache.from_offset(Offset::new(5))), Some(vec![4, 5, 6, 7]));
-        assert_eq!(indexes(cache.from_offset(Offset::new(1))), None);
-        assert_eq!(indexes(cache.from_offset(Offset::new(8))), None);
+        assert_eq!(indexes(cache.starting_at(Index::new(5))), Some(vec![5, 6, 7]));
+        assert_eq!(indexes(cache.starting_at(Index::new(1))), None);
+        assert_eq!(indexes(cache.starting_at(Index::new(8))), None);
+        assert_eq!(indexes(cache.starting_with(Offset::new(5))), Some(vec![4, 5, 6, 7]));
+        assert_eq!(indexes(cache.starting_with(Offset::new(1))), None);
+        assert_eq!(indexes(cache.starting_with(Offset::new(8))), None);
         cache.evict(Index::new(3));
         assert_eq!(cache.first_index(), Some(Index::new(3)));
         cache.evict(Index::new(8));
         assert_eq!(cache.first_index(), Some(Index::new(6)));
         cache.truncate(Index::new(7));
-        assert_eq!(indexes(cache.from_index(Index::new(6))), Some(vec![6]));
+        assert_eq!(indexes(cache.starting_at(Index::new(6))), Some(vec![6]));
         assert_eq!(budget.used.load(Ordering::Relaxed), 228);
         drop(cache);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);

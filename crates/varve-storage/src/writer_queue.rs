@@ -14,6 +14,8 @@ const GROUP_OPS_MAX: usize = 4096;
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 type Work = (Arc<LogInner>, Op);
+/// Operations of one log, each with its place in the queue.
+type LogWork = (Arc<LogInner>, Vec<(u64, Op)>);
 
 /// What waits for one writer.
 #[derive(Default)]
@@ -110,10 +112,10 @@ impl WriterQueue {
     }
 
     /// Takes what is queued, up to the bounds, by log in the order of arrival.
-    fn take_group(&self) -> Vec<(Arc<LogInner>, Vec<(u64, Op)>)> {
+    fn take_group(&self) -> Vec<LogWork> {
         let mut state = self.lock();
         let mut places: BTreeMap<*const LogInner, usize> = BTreeMap::new();
-        let mut group: Vec<(Arc<LogInner>, Vec<(u64, Op)>)> = Vec::new();
+        let mut group: Vec<LogWork> = Vec::new();
         let mut bytes = 0;
         for arrival in 0..GROUP_OPS_MAX as u64 {
             if bytes >= GROUP_BYTES_MAX {

@@ -59,9 +59,9 @@ impl LogWriter {
     }
 
     /// Drops every entry and goes on from `state`.
-    pub(super) fn reset(&mut self, log: &LogInner, state: &EndState) -> Result<Result<(), LogError>, Halt> {
+    pub(super) fn reset(&mut self, log: &LogInner, state: &EndState) -> Result<(), Halt> {
         let cut = Cut { state: state.clone(), begins_anew: true, kept: None };
-        self.replace(log, state.next_index(), cut, true).map(Ok)
+        self.replace(log, state.next_index(), cut, true)
     }
 
     /// Makes the segment that begins at `from` and takes away those that it supersedes.

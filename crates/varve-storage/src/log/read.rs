@@ -97,7 +97,7 @@ impl LogInner {
                     return if entries.is_empty() { Err(ReadError::Stopped(reason)) } else { Ok(entries) };
                 }
                 let end = if state.failed().is_some() { end.min(state.durable_below) } else { end };
-                if let Some(cached) = state.cache.from_index(next) {
+                if let Some(cached) = state.cache.starting_at(next) {
                     let cached = cached.take_while(|entry| entry.log_id.index < end).cloned();
                     take_bounded(cached, left, &mut entries, |entry| entry.body.len());
                     return Ok(entries);
@@ -397,7 +397,7 @@ impl LogState {
             return Some(Vec::new());
         }
         let limit = if self.failed().is_some() { self.durable_below } else { Index::new(u64::MAX) };
-        let cached = self.cache.from_offset(from)?;
+        let cached = self.cache.starting_with(from)?;
         let batches = cached
             .take_while(|entry| entry.base_offset < until && entry.log_id.index < limit)
             .filter(|entry| entry.kind == EntryKind::Batch)
@@ -448,7 +448,7 @@ impl LogState {
 
     /// As [`LogInner::offset_at_time`], among the entries from `from` on, which are not yet durable.
     fn cached_offset_at_time(&self, time: Timestamp, from: Index) -> Option<Offset> {
-        let mut cached = self.cache.from_index(from)?;
+        let mut cached = self.cache.starting_at(from)?;
         let found = cached.find(|entry| entry.kind == EntryKind::Batch && entry.append_time >= time)?;
         Some(found.base_offset.max(self.log_start))
     }

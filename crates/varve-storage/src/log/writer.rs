@@ -11,7 +11,7 @@ use crate::shared::is_no_space;
 use crate::sparse_index::SparseIndex;
 use crate::tail_cache::cost;
 use crate::write_buffer::WriteBuffer;
-use crate::{AppendDone, AppendError, EndState, Entry, FileError, LogDone, StopReason};
+use crate::{AppendDone, AppendError, EndState, Entry, FileError, LogDone, LogError, StopReason};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -163,10 +163,7 @@ impl LogWriter {
                 refuse(arrival, op, &reason, completed);
                 continue;
             }
-            if let Err((halt, op)) = self.step(log, arrival, op, completed) {
-                if let Some(op) = op {
-                    self.waiting.push_front((arrival, op));
-                }
+            if let Err(halt) = self.step(log, arrival, op, completed) {
                 return self.halt(log, halt, completed);
             }
         }
@@ -188,71 +185,51 @@ impl LogWriter {
         .filter(|_| !matches!(op, Op::Close | Op::Abandon))
     }
 
+    /// Does one thing, or puts it back where it was and says why it cannot be done now.
     fn step(
         &mut self,
         log: &LogInner,
         arrival: u64,
         op: Op,
         completed: &mut Vec<Completion>,
-    ) -> Result<(), (Halt, Option<Op>)> {
+    ) -> Result<(), Halt> {
         match op {
             Op::Append { entries, position, done } => {
-                debug_assert_eq!(
-                    position,
-                    self.planned_position(),
-                    "entries are written where they were planned"
-                );
+                debug_assert_eq!(position, self.planned_position(), "entries go where they were planned");
                 let bytes = entries.iter().map(cost).sum();
                 self.run.push((Pending { arrival, entries: entries.len(), bytes, done }, entries));
             }
-            Op::Roll { segment, state, done } => {
-                if let Err(halt) = self.roll(log, &segment, &state, completed) {
-                    return Err((halt, Some(Op::Roll { segment, state, done })));
-                }
-                completed.extend(done.map(|done| Completion::log(arrival, done, Ok(()))));
-            }
+            Op::Roll { segment, state, done } => match self.roll(log, &segment, &state, completed) {
+                Ok(()) => completed.extend(done.map(|done| Completion::log(arrival, done, Ok(())))),
+                Err(halt) => return self.put_back(arrival, Op::Roll { segment, state, done }, halt),
+            },
             Op::Truncate { last_kept, done } => {
                 let result = self.flush_and_sync(log, completed).and_then(|()| self.truncate(log, last_kept));
-                self.answer_change(log, arrival, done, result, completed, |done| Op::Truncate {
-                    last_kept,
-                    done,
-                })?;
+                match result {
+                    Ok(result) => answer_change(log, arrival, done, result, completed),
+                    Err(halt) => return self.put_back(arrival, Op::Truncate { last_kept, done }, halt),
+                }
             }
             Op::Reset { state, done } => {
                 let result = self.flush_and_sync(log, completed).and_then(|()| self.reset(log, &state));
-                self.answer_change(log, arrival, done, result, completed, |done| Op::Reset { state, done })?;
+                match result {
+                    Ok(()) => answer_change(log, arrival, done, Ok(()), completed),
+                    Err(halt) => return self.put_back(arrival, Op::Reset { state, done }, halt),
+                }
             }
             Op::Drop { segments } => self.tidy.push(Tidy::Delete(segments)),
             Op::SaveIndex { segment, index } => self.tidy.push(Tidy::SaveIndex(segment, index)),
-            Op::Idle => self.go_idle(log, completed).map_err(|halt| (halt, None))?,
+            Op::Idle => self.go_idle(log, completed)?,
             Op::Retry => {}
-            Op::Close => {
-                if let Err(error) = self.close(log, completed) {
-                    self.close_error = Some(error);
-                }
-            }
+            Op::Close => self.close_error = self.close(log, completed).err(),
             Op::Abandon => self.file = None,
         }
         Ok(())
     }
 
-    fn answer_change(
-        &mut self,
-        log: &LogInner,
-        arrival: u64,
-        done: LogDone,
-        result: Result<Result<(), crate::LogError>, Halt>,
-        completed: &mut Vec<Completion>,
-        again: impl FnOnce(LogDone) -> Op,
-    ) -> Result<(), (Halt, Option<Op>)> {
-        match result {
-            Ok(result) => {
-                log.lock().truncating = false;
-                completed.push(Completion::log(arrival, done, result));
-                Ok(())
-            }
-            Err(halt) => Err((halt, Some(again(done)))),
-        }
+    fn put_back(&mut self, arrival: u64, op: Op, halt: Halt) -> Result<(), Halt> {
+        self.waiting.push_front((arrival, op));
+        Err(halt)
     }
 
     /// Where the next append was planned to go.
@@ -513,6 +490,17 @@ impl LogWriter {
         self.stalled = false;
         self.file = None;
     }
+}
+
+fn answer_change(
+    log: &LogInner,
+    arrival: u64,
+    done: LogDone,
+    result: Result<(), LogError>,
+    completed: &mut Vec<Completion>,
+) {
+    log.lock().truncating = false;
+    completed.push(Completion::log(arrival, done, result));
 }
 
 fn save_index(log: &LogInner, segment: &Segment, index: &Arc<SparseIndex>) -> Result<(), FileError> {
