@@ -22,8 +22,8 @@ pub const HEARTBEAT_MS_MAX: u64 = 60_000;
 /// Longest name of a producer, in bytes.
 pub const PRODUCER_NAME_BYTES_MAX: usize = 249;
 
-/// Batches of an idempotent producer that a partition remembers, and so the most that the producer may have unanswered in
-/// it: then each of them that is sent again is recognised. As in Kafka.
+/// The newest batches of an idempotent producer that a partition remembers. From its oldest unacknowledged batch on, a
+/// producer sends no more than that: then each that is sent again is recognised. As in Kafka.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 
 /// Most topics in one page of a list.

@@ -6,6 +6,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use varve_api::TopicName;
+use varve_api::limits::CONSUME_WAIT_MS_MAX;
 use varve_api::v1;
 
 use crate::client::{Target, cluster_service, log_service};
@@ -112,7 +113,7 @@ impl Client {
         let topic = TopicName::new(topic)?;
         let request = v1::TrimTopicRequest { topic: topic.to_string(), partition, before_offset };
         let target = Target { topic: &topic, partition, needs_leader: true };
-        let call = self.call_partition(target, true, self.call_timeout(), |channel| {
+        let call = self.call_partition(target, true, self.deadline(), |channel| {
             let request = request.clone();
             async move { cluster_service(channel).trim_topic(request).await }
         });
@@ -134,7 +135,7 @@ impl Client {
         let request = v1::GetTailRequest { topic: topic.to_string(), partition, consistency };
         let needs_leader = consistency == v1::ReadConsistency::Linearizable as i32;
         let target = Target { topic: &topic, partition, needs_leader };
-        self.call_partition(target, true, self.call_timeout(), |channel| {
+        self.call_partition(target, true, self.deadline(), |channel| {
             let request = request.clone();
             async move { log_service(channel).get_tail(request).await }
         })
@@ -169,7 +170,7 @@ impl Client {
         let request = v1::ProduceRequest { leader_only: request.partition.is_some(), ..request };
         let target = Target { topic: &topic, partition: request.partition.unwrap_or(0), needs_leader: true };
         self.topic_map(&topic, true).await?;
-        self.call_partition(target, idempotent, self.call_timeout(), |channel| {
+        self.call_partition(target, idempotent, self.deadline(), |channel| {
             let request = request.clone();
             async move { log_service(channel).produce(request).await }
         })
@@ -185,8 +186,9 @@ impl Client {
         let needs_leader = request.consistency == v1::ReadConsistency::Linearizable as i32;
         let target = Target { topic: &topic, partition: request.partition, needs_leader };
         let wait = request.max_wait.as_ref().and_then(varve_api::time::duration_from_proto);
-        let timeout = self.call_timeout().saturating_add(wait.unwrap_or(Duration::ZERO));
-        self.call_partition(target, true, timeout, |channel| {
+        // The server caps the wait as well.
+        let wait = wait.unwrap_or(Duration::ZERO).min(Duration::from_millis(CONSUME_WAIT_MS_MAX));
+        self.call_partition(target, true, self.deadline() + wait, |channel| {
             let request = request.clone();
             async move { log_service(channel).consume(request).await }
         })

@@ -17,13 +17,13 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub(crate) fn new(call_timeout: Duration, attempt_timeout: Duration, entropy: Arc<dyn Entropy>) -> Self {
-        Self {
-            deadline: Instant::now() + call_timeout,
-            attempt_timeout,
-            backoff: Backoff::default(),
-            entropy,
-        }
+    pub(crate) fn new(deadline: Instant, attempt_timeout: Duration, entropy: Arc<dyn Entropy>) -> Self {
+        Self { deadline, attempt_timeout, backoff: Backoff::default(), entropy }
+    }
+
+    /// When there is no time left for another attempt.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// How long the next attempt may take.
@@ -49,8 +49,8 @@ impl Attempts {
     }
 
     /// Starts over, after a success within a call that goes on.
-    pub(crate) fn progress(&mut self, call_timeout: Duration) {
-        self.deadline = Instant::now() + call_timeout;
+    pub(crate) fn progress(&mut self, deadline: Instant) {
+        self.deadline = deadline;
         self.backoff.reset();
     }
 

@@ -2,6 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use varve_api::TopicName;
@@ -68,11 +69,13 @@ impl Client {
     /// # Errors
     /// If no server answers within the call timeout.
     pub async fn servers(&self) -> Result<v1::GetServersResponse, ClientError> {
-        let (servers, answered_by) = self
-            .call_any_from(true, |channel| async move {
-                cluster_service(channel).get_servers(v1::GetServersRequest {}).await
-            })
-            .await?;
+        Ok(self.learn_servers(self.deadline()).await?)
+    }
+
+    async fn learn_servers(&self, deadline: Instant) -> Result<v1::GetServersResponse, ApiError> {
+        let call =
+            |channel| async move { cluster_service(channel).get_servers(v1::GetServersRequest {}).await };
+        let (servers, answered_by) = self.call_any_until(deadline, true, call).await?;
         self.inner.resolver.update(servers.clone(), &answered_by);
         Ok(servers)
     }
@@ -85,8 +88,13 @@ impl Client {
         self.inner.options.attempt_timeout
     }
 
-    pub(crate) fn attempts(&self, timeout: Duration) -> Attempts {
-        Attempts::new(timeout, self.attempt_timeout(), self.env().entropy.clone())
+    pub(crate) fn attempts(&self, deadline: Instant) -> Attempts {
+        Attempts::new(deadline, self.attempt_timeout(), self.env().entropy.clone())
+    }
+
+    /// When a call that begins now has to be through.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.inner.options.call_timeout
     }
 
     /// Calls any server, and another when it fails, as the table of errors allows.
@@ -95,15 +103,21 @@ impl Client {
         F: Fn(Channel) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        Ok(self.call_any_from(idempotent, call).await?.0)
+        Ok(self.call_any_until(self.deadline(), idempotent, call).await?.0)
     }
 
-    async fn call_any_from<T, F, Fut>(&self, idempotent: bool, call: F) -> Result<(T, String), ApiError>
+    /// As [`Client::call_any`], and tells which server answered.
+    async fn call_any_until<T, F, Fut>(
+        &self,
+        deadline: Instant,
+        idempotent: bool,
+        call: F,
+    ) -> Result<(T, String), ApiError>
     where
         F: Fn(Channel) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut attempts = self.attempts(self.inner.options.call_timeout);
+        let mut attempts = self.attempts(deadline);
         let mut leader: Option<String> = None;
         loop {
             let addr = leader.take().unwrap_or_else(|| self.inner.resolver.any());
@@ -123,16 +137,16 @@ impl Client {
         &self,
         target: Target<'_>,
         idempotent: bool,
-        timeout: Duration,
+        deadline: Instant,
         call: F,
     ) -> Result<T, ClientError>
     where
         F: Fn(Channel) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut attempts = self.attempts(timeout);
+        let mut attempts = self.attempts(deadline);
         loop {
-            let error = match self.locate(target).await {
+            let error = match self.locate(target, deadline).await {
                 Err(error) => error,
                 Ok(addr) => match self.attempt(&addr, attempts.timeout(), &call).await {
                     Ok(answer) => return Ok(answer),
@@ -163,11 +177,11 @@ impl Client {
     }
 
     /// The server to call about a partition.
-    pub(crate) async fn locate(&self, target: Target<'_>) -> Result<String, ApiError> {
+    pub(crate) async fn locate(&self, target: Target<'_>, deadline: Instant) -> Result<String, ApiError> {
         let Target { topic, partition, needs_leader } = target;
         let map = match self.inner.topics.get(topic) {
             Some(map) => map,
-            None => self.learn_topic(topic, false).await?,
+            None => self.learn_topic(topic, false, deadline).await?,
         };
         let Some(servers) = map.partitions.get(partition as usize) else {
             return Err(partition_not_found(topic, partition, map.partitions.len()));
@@ -201,22 +215,24 @@ impl Client {
     ) -> Result<Arc<TopicMap>, ClientError> {
         match self.inner.topics.get(topic) {
             Some(map) => Ok(map),
-            None => Ok(self.learn_topic(topic, create).await?),
+            None => Ok(self.learn_topic(topic, create, self.deadline()).await?),
         }
     }
 
-    async fn learn_topic(&self, topic: &TopicName, create: bool) -> Result<Arc<TopicMap>, ApiError> {
+    async fn learn_topic(
+        &self,
+        topic: &TopicName,
+        create: bool,
+        deadline: Instant,
+    ) -> Result<Arc<TopicMap>, ApiError> {
         // Addresses first: the topic names its servers by id.
-        if let Err(error) = Box::pin(self.servers()).await {
-            tracing::debug!(%error, "servers are not known anew, going on with those known before");
-        }
+        self.learn_servers(deadline).await?;
         let request = v1::DescribeTopicRequest { name: topic.to_string(), create_missing: create };
-        let (answer, _) = self
-            .call_any_from(true, |channel| {
-                let request = request.clone();
-                async move { cluster_service(channel).describe_topic(request).await }
-            })
-            .await?;
+        let call = |channel| {
+            let request = request.clone();
+            async move { cluster_service(channel).describe_topic(request).await }
+        };
+        let (answer, _) = self.call_any_until(deadline, true, call).await?;
         Ok(self.inner.topics.learn(topic, &answer.topic.unwrap_or_default(), &self.inner.resolver))
     }
 
@@ -230,10 +246,6 @@ impl Client {
 
     pub(crate) fn doubt_topic(&self, topic: &TopicName) {
         self.inner.topics.doubt(topic);
-    }
-
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.inner.options.call_timeout
     }
 }
 

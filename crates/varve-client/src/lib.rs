@@ -47,8 +47,8 @@ pub use options::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CONNECT_TIMEOUT, ClientBuilder}
 pub use partitioner::partition_of_key;
 pub use picker::{PartitionServers, PickFollower, PickLeader, Picker};
 pub use producer::{
-    Acks, DELIVERY_TIMEOUT, Delivered, Delivery, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES, Producer,
-    ProducerBuilder, ProducerRecord,
+    ACK_TIMEOUT, Acks, DELIVERY_TIMEOUT, Delivered, Delivery, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES,
+    Producer, ProducerBuilder, ProducerRecord,
 };
 pub use varve_api as api;
 pub use varve_record as record;

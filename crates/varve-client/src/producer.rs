@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use varve_api::TopicName;
 
 pub use self::builder::{
-    Acks, DELIVERY_TIMEOUT, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES, ProducerBuilder,
+    ACK_TIMEOUT, Acks, DELIVERY_TIMEOUT, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES, ProducerBuilder,
 };
 pub use self::delivery::{Delivered, Delivery};
 pub use self::record::ProducerRecord;

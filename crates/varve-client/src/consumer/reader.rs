@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Streaming;
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason};
@@ -67,7 +68,7 @@ impl From<ApiError> for End {
 impl Session {
     /// Reads until a bound is reached, nobody listens, or the table of errors says to give up.
     pub(crate) async fn run(mut self, pieces: mpsc::Sender<Piece>) {
-        let mut attempts = self.client.attempts(self.retry_timeout);
+        let mut attempts = self.client.attempts(Instant::now() + self.retry_timeout);
         loop {
             let error = match self.read(&pieces, &mut attempts).await {
                 End::Done => return,
@@ -90,7 +91,7 @@ impl Session {
         if self.is_done() {
             return End::Done;
         }
-        let (addr, mut stream) = match self.open(attempts.timeout()).await {
+        let (addr, mut stream) = match self.open(attempts).await {
             Ok(opened) => opened,
             Err(error) => return error.into(),
         };
@@ -101,7 +102,7 @@ impl Session {
                 Ok(Err(status)) => return at(&addr, ApiError::from_status(&status)).into(),
                 Err(_) => return ApiError::new(Reason::Deadline, format!("{addr} went silent")).into(),
             };
-            attempts.progress(self.retry_timeout);
+            attempts.progress(Instant::now() + self.retry_timeout);
             let batches = match self.take(message.batch.unwrap_or_default()) {
                 Ok(batches) => batches,
                 Err(error) => return End::Fatal(error),
@@ -120,14 +121,14 @@ impl Session {
 
     async fn open(
         &self,
-        timeout: Duration,
+        attempts: &Attempts,
     ) -> Result<(String, Streaming<v1::ConsumeStreamResponse>), ApiError> {
-        let addr = self.client.locate(self.target()).await?;
+        let addr = self.client.locate(self.target(), attempts.deadline()).await?;
         let call = |channel| {
             let request = self.request();
             async move { log_service(channel).consume_stream(request).await }
         };
-        let stream = self.client.attempt(&addr, timeout, &call).await?;
+        let stream = self.client.attempt(&addr, attempts.timeout(), &call).await?;
         Ok((addr, stream))
     }
 

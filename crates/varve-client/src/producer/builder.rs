@@ -14,6 +14,9 @@ pub const PRODUCER_IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 /// How long a record may take to be acknowledged, with all retries, unless set otherwise.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long a server may take to answer a batch before another stream is opened, unless set otherwise.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// When an append counts as done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Acks {
@@ -52,6 +55,7 @@ pub(crate) struct ProducerOptions {
     pub(crate) batch_bytes: usize,
     pub(crate) in_flight_bytes: usize,
     pub(crate) delivery_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
     pub(crate) idempotent: bool,
     pub(crate) name: String,
     pub(crate) limits: Limits,
@@ -66,6 +70,7 @@ impl ProducerBuilder {
             batch_bytes: PRODUCER_BATCH_BYTES,
             in_flight_bytes: PRODUCER_IN_FLIGHT_BYTES,
             delivery_timeout: DELIVERY_TIMEOUT,
+            ack_timeout: ACK_TIMEOUT,
             idempotent: true,
             name: String::new(),
             limits: Limits::default(),
@@ -117,6 +122,13 @@ impl ProducerBuilder {
     #[must_use]
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.options.delivery_timeout = timeout;
+        self
+    }
+
+    /// How long a server may take to answer a batch before it is sent again on another stream ([`ACK_TIMEOUT`]).
+    #[must_use]
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.options.ack_timeout = timeout;
         self
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct InFlight {
     pub(crate) maybe_appended: bool,
     /// What became of the last attempt, if it failed.
     pub(crate) last_error: Option<ApiError>,
+    /// Counts the batches of the partition.
+    number: u64,
     request_id: u64,
     sent_at: Option<Instant>,
 }
@@ -37,6 +39,7 @@ impl InFlight {
             deadline,
             maybe_appended: false,
             last_error: None,
+            number: 0,
             request_id: 0,
             sent_at: None,
         }
@@ -59,14 +62,16 @@ pub(crate) enum Refused {
 /// answer, and those not sent yet. After a refusal nothing more is sent on the stream: it is drained, so that what was
 /// sent before is known, and then all that is left is sent again in order.
 ///
-/// A server remembers the newest [`PRODUCER_BATCHES_MAX`] batches of a producer, so no more are ever under way: then each
-/// of them that is sent again is recognised.
+/// A server remembers the newest [`PRODUCER_BATCHES_MAX`] batches of a producer. So from the oldest batch that is not
+/// acknowledged to the newest there are never more, counting those between them that are acknowledged: then each that is
+/// sent again is recognised.
 #[derive(Debug)]
 pub(crate) struct Window {
     batches: VecDeque<InFlight>,
     refused: usize,
     sent: usize,
     next_request_id: u64,
+    next_number: u64,
     idempotent: bool,
     draining: bool,
     /// Whether the sequences of what is left no longer follow those that the server has: they need a new identity.
@@ -80,6 +85,7 @@ impl Window {
             refused: 0,
             sent: 0,
             next_request_id: 1,
+            next_number: 0,
             idempotent,
             draining: false,
             broken_sequence: false,
@@ -92,11 +98,15 @@ impl Window {
 
     /// Whether another batch may be put in.
     pub(crate) fn has_room(&self) -> bool {
-        self.batches.len() < PRODUCER_BATCHES_MAX && !self.draining && !self.broken_sequence
+        let oldest = self.batches.front().map_or(self.next_number, |batch| batch.number);
+        let span = self.next_number - oldest;
+        span < PRODUCER_BATCHES_MAX as u64 && !self.draining && !self.broken_sequence
     }
 
-    pub(crate) fn push(&mut self, batch: InFlight) {
+    pub(crate) fn push(&mut self, mut batch: InFlight) {
         debug_assert!(self.has_room(), "the caller asked before");
+        batch.number = self.next_number;
+        self.next_number += 1;
         self.batches.push_back(batch);
     }
 
@@ -157,10 +167,13 @@ impl Window {
         let batch = &mut self.batches[self.refused];
         batch.maybe_appended |= error.may_have_happened();
         batch.last_error = Some(error.clone());
-        // What follows a refused batch is refused for that alone.
-        let is_consequence = idempotent && follows_refusal && error.reason == Reason::OutOfOrderSequence;
+        // What follows a refused batch is refused for that alone (by a server that has taken nothing of this producer yet,
+        // as unknown).
+        let is_out_of_order = matches!(error.reason, Reason::OutOfOrderSequence | Reason::UnknownProducer);
+        let is_consequence = idempotent && follows_refusal && is_out_of_order;
         // The server forgot a producer that was silent for long: under a new identity the batch can go.
-        let is_forgotten = idempotent && error.reason == Reason::UnknownProducer && !batch.maybe_appended;
+        let is_unknown = error.reason == Reason::UnknownProducer && !is_consequence;
+        let is_forgotten = idempotent && is_unknown && !batch.maybe_appended;
         self.broken_sequence |= is_forgotten;
         if is_consequence || is_forgotten || error.retryable(idempotent) {
             self.draining = true;
@@ -362,6 +375,34 @@ mod tests {
         let mut window = window(true, 1);
         send_all(&mut window);
         assert!(matches!(window.refuse(&error(Reason::OutOfOrderSequence)), Some(Refused::GivenUp(_))));
+    }
+
+    #[test]
+    fn a_batch_that_waits_is_never_left_behind_by_more_than_is_remembered() {
+        let mut window = window(true, 5);
+        send_all(&mut window);
+        assert!(matches!(window.refuse(&error(Reason::Overloaded)), Some(Refused::Again)));
+        // An earlier attempt had appended all of them, so that the others are acknowledged as duplicates.
+        for _ in 0..4 {
+            window.acknowledged();
+        }
+        assert!(window.is_drained());
+        window.rewind();
+        assert!(!window.has_room(), "a sixth batch would make the server forget the first");
+        send_all(&mut window);
+        window.acknowledged();
+        assert!(window.has_room());
+    }
+
+    #[test]
+    fn unknown_because_the_first_batch_was_refused_needs_no_new_identity() {
+        let mut window = window(true, 2);
+        send_all(&mut window);
+        assert!(matches!(window.refuse(&error(Reason::CommitUnknown)), Some(Refused::Again)));
+        assert!(matches!(window.refuse(&error(Reason::UnknownProducer)), Some(Refused::Again)));
+        window.rewind();
+        assert!(!window.needs_identity());
+        assert_eq!(send_all(&mut window), [0, 1]);
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Worker {
 
     /// When the answer that is waited for is late.
     fn answer_due(&self) -> Option<Instant> {
-        Some(self.window.waiting_since()? + self.client.attempt_timeout())
+        Some(self.window.waiting_since()? + self.options.ack_timeout)
     }
 
     /// Gives up on a stream that is silent, and on batches whose time is over.
@@ -163,8 +163,7 @@ impl Worker {
         let now = Instant::now();
         let is_over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if is_over(self.answer_due()) || (is_over(self.window.deadline()) && self.window.is_waiting()) {
-            let timeout = self.client.attempt_timeout();
-            let message = format!("{} was not acknowledged in time ({timeout:?})", self.partition_name());
+            let message = format!("a batch of {} was not answered in time", self.partition_name());
             self.stream_ended(ApiError::new(Reason::Deadline, message));
         }
         if is_over(self.window.deadline()) {
@@ -244,10 +243,11 @@ impl Worker {
     }
 
     async fn open_stream(&mut self) -> Result<(), ApiError> {
-        let timeout = self.client.attempt_timeout();
+        let deadline = self.window.deadline().unwrap_or_else(|| self.client.deadline());
+        let timeout = deadline.saturating_duration_since(Instant::now()).min(self.client.attempt_timeout());
         let template = self.template.clone();
         let target = Target { topic: &template.topic, partition: template.partition, needs_leader: true };
-        let addr = self.client.locate(target).await?;
+        let addr = self.client.locate(target, deadline).await?;
         let first = std::iter::from_fn(|| self.window.send_next(Instant::now())).collect();
         self.stream = Some(ProduceStream::open(&self.client, addr, &template, first, timeout).await?);
         Ok(())
@@ -308,10 +308,15 @@ impl Worker {
         }
     }
 
-    /// Takes a pause before the next stream, as long as any refusal asked for.
+    /// Takes a pause before the next stream. What follows from one failure makes it no longer, unless a server asks.
     fn pause(&mut self, error: &ApiError) {
-        let until = Instant::now() + retry_pause(error, &mut self.backoff, &*self.client.env().entropy);
-        self.pause_until = self.pause_until.max(Some(until));
+        let now = Instant::now();
+        let until = match (self.pause_until, error.retry_after) {
+            (Some(until), Some(asked)) => until.max(now + asked),
+            (Some(until), None) => until,
+            (None, _) => now + retry_pause(error, &mut self.backoff, &*self.client.env().entropy),
+        };
+        self.pause_until = Some(until);
     }
 
     /// Gets a new identity for what is left, after a batch was given up: its sequences are missing to the server, which
@@ -333,7 +338,10 @@ impl Worker {
                 ApiError::new(Reason::CommitUnknown, "an earlier batch was given up, this may be there");
             self.give_up(batch, Some(error));
         }
-        let identity = match self.client.init_producer("").await.and_then(Identity::try_from) {
+        let deadline = kept.first().map_or_else(|| self.client.deadline(), |batch| batch.deadline);
+        let answer = tokio::time::timeout_at(deadline, self.client.init_producer("")).await;
+        let answer = answer.unwrap_or_else(|_| Err(self.not_in_time().into()));
+        let identity = match answer.and_then(Identity::try_from) {
             Ok(identity) => identity,
             Err(error) => return self.no_identity(kept, &error),
         };
