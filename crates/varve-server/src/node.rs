@@ -35,7 +35,8 @@ pub struct Node {
     env: Env,
     identity: NodeIdentity,
     rpc_addr: SocketAddr,
-    storage: Storage,
+    /// Taken when the node stops, so that the directory is free when the stop is done.
+    storage: Option<Storage>,
     topics: Topics,
     health: Health,
     drain: Drain,
@@ -59,7 +60,7 @@ impl Node {
         let storage = open_storage(&env, &config, &fatal).await?;
         let identity = identify(&env, &storage, &config).await?;
         let metadata = open_metadata(&env, &storage, &identity).await?;
-        let topics = open_topics(&env, &storage, &identity, &metadata, &config).await;
+        let (topics, owner) = open_topics(&env, &storage, &identity, &metadata, &config).await;
         let mux = listen(&env, &config).await?;
         let (rpc_addr, close_connections) = (mux.local_addr(), mux.close_token());
 
@@ -80,6 +81,7 @@ impl Node {
         let serving = tokio::spawn(serve(routes, incoming, stop_serving.clone(), fatal.clone()));
 
         let mut tasks = JoinSet::new();
+        tasks.spawn(owner);
         tasks.spawn(dispatch(mux, connections));
         tasks.spawn(housekeeping::run(
             env.clone(),
@@ -96,7 +98,7 @@ impl Node {
             env,
             identity,
             rpc_addr,
-            storage,
+            storage: Some(storage),
             topics,
             health,
             drain,
@@ -155,8 +157,8 @@ impl Node {
         }
         self.tasks.shutdown().await;
         self.topics.close();
-        let storage = self.storage.clone();
-        let closed = self.env.blocking.run(move || storage.close()).await;
+        let storage = self.storage.take();
+        let closed = self.env.blocking.run(move || storage.map_or(Ok(()), |storage| storage.close())).await;
         match &closed {
             Ok(()) => tracing::info!("node stopped"),
             Err(error) => {
@@ -230,7 +232,7 @@ async fn open_topics(
     identity: &NodeIdentity,
     metadata: &MetadataLog,
     config: &NodeConfig,
-) -> Topics {
+) -> (Topics, impl Future<Output = ()> + Send + 'static) {
     let (env, storage, metadata) = (env.clone(), storage.clone(), metadata.clone());
     let defaults = Defaults::new(config);
     Topics::open(env, storage, identity.node_id, metadata, defaults, config.auto_create_topics).await

@@ -15,6 +15,7 @@ pub(crate) use producer_ids::ProducerIds;
 pub(crate) use topic::{Slot, Topic};
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,7 +61,8 @@ impl NewTopic {
 }
 
 impl Topics {
-    /// Opens every partition that the metadata name. One that cannot be opened is reported, and stops nobody else.
+    /// Opens every partition that the metadata name. One that cannot be opened is reported, and stops nobody else. Changes
+    /// are made by the future that comes with the topics, which ends when nobody can ask for any.
     pub(crate) async fn open(
         env: Env,
         storage: Storage,
@@ -68,13 +70,12 @@ impl Topics {
         metadata: MetadataLog,
         defaults: Defaults,
         auto_create: bool,
-    ) -> Self {
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (publish, published) = watch::channel(Arc::new(TopicMap::new()));
         let owner = Owner::new(env, storage, node, metadata, defaults, publish);
         owner.open_all().await;
         let (changes, queue) = mpsc::channel(TOPIC_CHANGES_MAX);
-        drop(tokio::spawn(owner.run(queue)));
-        Self { published, changes, auto_create }
+        (Self { published, changes, auto_create }, owner.run(queue))
     }
 
     /// Every topic as it is now.

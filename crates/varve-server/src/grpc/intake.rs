@@ -144,10 +144,8 @@ fn build(
 ) -> Result<Batch, ApiError> {
     let mut builder = BatchBuilder::with_limits(Compression::None, limits);
     if let Some(producer) = producer {
-        let epoch = i16::try_from(producer.producer_epoch)
-            .map_err(|_| invalid("producer.producer_epoch", "it must be 0 to 32767"))?;
-        let id = ProducerId::new(producer.producer_id);
-        builder.producer(id, ProducerEpoch::new(epoch), Sequence::new(producer.first_sequence));
+        let (id, epoch, first) = identity(&producer)?;
+        builder.producer(id, epoch, first);
     }
     let mut headers = Vec::new();
     for record in records {
@@ -163,6 +161,20 @@ fn build(
             .map_err(|error| push_error(error, size_bytes + record_bytes(record), BATCH_BYTES_MAX))?;
     }
     builder.build().map_err(|error| build_error(&error))
+}
+
+/// The header of a batch says by -1 that there is no producer, so that none may say it of itself.
+fn identity(producer: &v1::ProducerState) -> Result<(ProducerId, ProducerEpoch, Sequence), ApiError> {
+    let epoch = i16::try_from(producer.producer_epoch).ok().filter(|epoch| *epoch >= 0);
+    let epoch = epoch.ok_or_else(|| invalid("producer.producer_epoch", "it must be 0 to 32767"))?;
+    if producer.producer_id < 0 {
+        return Err(invalid("producer.producer_id", "it must not be negative"));
+    }
+    if producer.first_sequence < 0 {
+        return Err(invalid("producer.first_sequence", "it must not be negative"));
+    }
+    let (id, first) = (ProducerId::new(producer.producer_id), Sequence::new(producer.first_sequence));
+    Ok((id, ProducerEpoch::new(epoch), first))
 }
 
 fn record_bytes(record: &v1::ProduceRecord) -> usize {

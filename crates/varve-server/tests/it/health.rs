@@ -1,0 +1,77 @@
+//! Health and reflection.
+
+use futures::StreamExt;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use crate::support::{TestNode, connect, within};
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+#[tokio::test]
+async fn the_node_says_that_it_is_alive_and_ready() {
+    let node = TestNode::start().await;
+    let mut health = HealthClient::new(connect(&node.node).await);
+    for service in ["", "varve.v1.LogService", "varve.v1.ClusterService", "log.v1.Log"] {
+        let status = health.check(of(service)).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{service:?}");
+    }
+    assert_eq!(health.check(of("nobody")).await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test]
+async fn those_who_watch_hear_of_a_stop() {
+    let node = TestNode::start().await;
+    let mut health = HealthClient::new(connect(&node.node).await);
+    let mut watch = health.watch(of("varve.v1.LogService")).await.unwrap().into_inner();
+    assert_eq!(within(watch.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let stopping = tokio::spawn(node.node.shutdown());
+    assert_eq!(within(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    within(stopping).await.unwrap().unwrap();
+    // A watch does not hold up the stop: it ends.
+    drop(within(watch.next()).await);
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_failed_is_alive_but_not_ready() {
+    let mut node = TestNode::start().await;
+    node.produce("a").await;
+    let mut health = HealthClient::new(connect(&node.node).await);
+    let mut watch = health.watch(of("varve.v1.LogService")).await.unwrap().into_inner();
+    assert_eq!(within(watch.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
+    node.disk.fail_from(varve_env::disk::OpKind::Sync, 0, std::io::ErrorKind::Other);
+    within(node.log.produce(crate::support::values(&["b"]))).await.unwrap_err();
+    assert_eq!(within(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(health.check(of("")).await.unwrap().into_inner().status(), ServingStatus::Serving);
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services() {
+    let node = TestNode::start().await;
+    let mut reflection = ServerReflectionClient::new(connect(&node.node).await);
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers =
+        reflection.server_reflection_info(futures::stream::iter([list])).await.unwrap().into_inner();
+    let answer = within(answers.message()).await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    names.sort();
+    let expected = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "log.v1.Log",
+        "varve.v1.ClusterService",
+        "varve.v1.LogService",
+    ];
+    assert_eq!(names, expected);
+}

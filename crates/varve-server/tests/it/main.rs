@@ -1,0 +1,13 @@
+//! A real node in this process, through the clients that tonic generates.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod book;
+mod consume;
+mod errors;
+mod health;
+mod lifecycle;
+mod produce;
+mod produce_stream;
+mod support;
+mod topics;
