@@ -24,7 +24,7 @@ impl Server {
         let child = Command::new(binary)
             .args(["--quiet", "server", "--bootstrap", "--data-dir"])
             .arg(data)
-            .args(["--rpc-addr", &format!("127.0.0.1:{port}")])
+            .args(["--rpc-port", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
