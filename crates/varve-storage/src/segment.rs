@@ -121,9 +121,11 @@ impl Slots {
         self.0.partition_point(|slot| slot.segment.first_index <= index).checked_sub(1)
     }
 
-    /// The place of the segment where an offset is to be looked for.
-    pub(crate) fn place_of_offset(&self, offset: Offset) -> Option<usize> {
-        self.0.iter().rposition(|slot| slot.segment.base_offset().is_some_and(|base| base <= offset))
+    /// The place of the segment where an offset is to be looked for: the first one where no header that can be read names an
+    /// offset as low, for then it lies in one that cannot.
+    pub(crate) fn place_of_offset(&self, offset: Offset) -> usize {
+        let begins_before = |slot: &Slot| slot.segment.base_offset().is_some_and(|base| base <= offset);
+        self.0.iter().rposition(begins_before).unwrap_or(0)
     }
 
     /// The greatest append time up to the end of a segment; of the last one only its owner knows.

@@ -100,6 +100,7 @@ impl LogWriter {
                 state.damage = None;
             }
             state.end_in_doubt = false;
+            state.end_lost = false;
             taken.into_iter().map(|slot| slot.segment).collect::<Vec<_>>()
         };
         superseded.iter().for_each(|segment| segment.mark_dropped());

@@ -86,6 +86,9 @@ impl LogInner {
             let (place, bounds) = {
                 let state = self.lock();
                 let end = state.next_index().min(until);
+                if let Some(damage) = state.damage_behind_end().filter(|_| end <= from && from < until) {
+                    return Err(ReadError::Damaged(damage));
+                }
                 if next >= end || (left == 0 && !entries.is_empty()) {
                     return Ok(entries);
                 }
@@ -147,8 +150,11 @@ impl LogInner {
                 if from < state.log_start {
                     return Err(ReadError::Trimmed { log_start: state.log_start });
                 }
-                if from >= until || from >= state.end.next_offset {
+                if from >= until {
                     return Ok(Vec::new());
+                }
+                if from >= state.end.next_offset {
+                    return state.damage_behind_end().map_or(Ok(Vec::new()), |d| Err(ReadError::Damaged(d)));
                 }
                 if let Some(batches) = state.read_cached(from, until, max_bytes) {
                     return Ok(batches);
@@ -394,7 +400,7 @@ impl LogState {
             return None;
         }
         if from >= until || from >= self.end.next_offset {
-            return Some(Vec::new());
+            return (!self.end_lost).then(Vec::new);
         }
         let limit = if self.failed().is_some() { self.durable_below } else { Index::new(u64::MAX) };
         let cached = self.cache.starting_with(from)?;
@@ -414,7 +420,7 @@ impl LogState {
     fn place(&self, want: Want) -> Option<(Slot, Option<IndexPoint>)> {
         let place = match want {
             Want::Index(index) => self.slots.place_of_index(index),
-            Want::Offset(offset) => self.slots.place_of_offset(offset),
+            Want::Offset(offset) => Some(self.slots.place_of_offset(offset)),
             Want::Time(time) => self.place_of_time(time, None),
         }?;
         Some((self.slots.all()[place].clone(), self.point(place, want)))

@@ -143,6 +143,8 @@ struct Ending {
     /// Behind the last sound frame.
     position: u64,
     damage: Option<Damage>,
+    /// Entries behind the last one that was found are lost too.
+    end_lost: bool,
     /// Sound frames that were never durable lie behind.
     leftovers: bool,
     /// All is durable: nothing was written since a clean stop.
@@ -212,6 +214,7 @@ impl Ending {
             index,
             position: scanned.end,
             damage: at_checkpoint.or(at_gap),
+            end_lost: scanned.gaps.last().is_some_and(|gap| gap.last_index.is_none()),
             leftovers: scanned.leftovers,
             clean: from_tail && scanned.end == from && !scanned.leftovers,
             doubtful_from,
@@ -236,6 +239,7 @@ impl Ending {
             index: SparseIndex::default(),
             position: len_bytes,
             damage: Some(damage),
+            end_lost: true,
             leftovers: false,
             clean: false,
             doubtful_from: len_bytes,
@@ -322,6 +326,7 @@ impl Assembled<'_> {
             stopped: None,
             damage,
             end_in_doubt,
+            end_lost: self.ending.end_lost || self.chain.end_missing,
             appends: 0,
             appends_at_last_tick: 0,
             idle: self.ending.clean,
@@ -374,10 +379,10 @@ impl Assembled<'_> {
     }
 }
 
+/// What is left to know where the checkpoint cannot be read. The log's start is not: all that is there may be read.
 fn state_of_header(header: &SegmentHeader) -> EndState {
     EndState {
         next_offset: header.base_offset,
-        log_start_offset: header.base_offset,
         last: header.previous,
         last_append_time: header.last_append_time,
         ..EndState::default()

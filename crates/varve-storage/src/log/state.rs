@@ -73,6 +73,8 @@ pub(crate) struct LogState {
     pub(crate) damage: Option<Damage>,
     /// The damage puts the log's end in doubt.
     pub(crate) end_in_doubt: bool,
+    /// Entries behind the last known one were durable and are lost.
+    pub(crate) end_lost: bool,
     /// Appends so far, for telling an idle log.
     pub(crate) appends: u64,
     pub(crate) appends_at_last_tick: u64,
@@ -247,6 +249,11 @@ impl LogState {
             keep + 1 == slots.len() && !self.last_is_empty() && is_expired(self.end.last_append_time);
         let point = slots.get(keep).and_then(|slot| slot.segment.base_offset());
         (point.filter(|point| *point > self.log_start), expired)
+    }
+
+    /// The damage that a read behind the last known entry runs into.
+    pub(crate) fn damage_behind_end(&self) -> Option<Damage> {
+        self.damage.clone().filter(|_| self.end_lost)
     }
 
     /// Notes damage; the first that was found is kept.

@@ -1,0 +1,580 @@
+//! What the log does when the disk fails, is cut off, fills up or rots.
+
+use crate::harness::*;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use varve_env::disk::{CrashMode, Disk, FaultyDisk, OpKind, OpenMode};
+use varve_record::{Index, Offset, PartitionId, Timestamp};
+use varve_storage::{AppendError, Entry, OpenError, PartitionLog, ReadError, StopReason, Storage};
+
+const MODES: [CrashMode; 3] = [CrashMode::SyncedOnly, CrashMode::Torn, CrashMode::ProcessOnly];
+
+/// Does a bit of everything; stops at the first refusal. Gives the entries that were acknowledged and not taken back, and the
+/// fewest and most entries that may be there afterwards.
+struct Story {
+    acknowledged: Vec<Entry>,
+    /// A truncation under way when the disk failed: entries from here on may be gone.
+    may_lose_from: usize,
+    votes: u64,
+    /// The vote that was being saved.
+    vote_tried: u64,
+}
+
+fn tell(world: &World) -> Story {
+    let mut story = Story { acknowledged: Vec::new(), may_lose_from: usize::MAX, votes: 0, vote_tried: 0 };
+    let Some((storage, log)) = try_open_log(world) else { return story };
+    tell_with(world, &storage, &log, &mut story);
+    drop((storage, log));
+    world.run();
+    story
+}
+
+fn try_open_log(world: &World) -> Option<(Storage, PartitionLog)> {
+    let storage = world.try_open().ok()?;
+    let log = match storage.open_partition(PARTITION, world.config.clone()) {
+        Err(OpenError::NoSuchPartition { .. }) => storage.create_partition(PARTITION, world.config.clone()),
+        result => result,
+    };
+    log.ok().map(|log| (storage, log))
+}
+
+fn tell_with(world: &World, storage: &Storage, log: &PartitionLog, story: &mut Story) -> Option<()> {
+    let write = |story: &mut Story, entries: Vec<Entry>| {
+        let told = submit(log, entries.clone()).ok()?;
+        let stamped = log.entries(entries[0].log_id.index, Index::new(u64::MAX), usize::MAX).ok();
+        world.run();
+        matches!(take(&told), Some(Ok(()))).then(|| story.acknowledged.extend(stamped.unwrap()))
+    };
+    for index in 0..12 {
+        write(story, vec![sized(index * 2, 2, 4000), sized(index * 2 + 1, 1, 1000)])?;
+    }
+    save_vote(world, storage, story, 1)?;
+    storage.tick(Timestamp::new(0));
+    storage.tick(Timestamp::new(0));
+    world.run();
+    story.may_lose_from = 18;
+    change_quietly(world, |done| log.truncate_after(Some(Index::new(17)), done))?;
+    story.acknowledged.truncate(18);
+    story.may_lose_from = usize::MAX;
+    for index in 18..24 {
+        write(story, vec![Entry { log_id: id(2, index), ..sized(index, 1, 4000) }])?;
+    }
+    change_quietly(world, |done| log.roll(done))?;
+    save_vote(world, storage, story, 2)?;
+    for index in 24..30 {
+        write(story, vec![Entry { log_id: id(3, index), ..sized(index, 1, 9000) }])?;
+    }
+    log.set_committed(Index::new(10));
+    log.trim(Offset::new(5));
+    world.run();
+    storage.close().ok()
+}
+
+fn save_vote(world: &World, storage: &Storage, story: &mut Story, term: u64) -> Option<()> {
+    let told: Told<AppendError> = Arc::default();
+    let answer = Arc::clone(&told);
+    story.vote_tried = term;
+    let done = move |result| *answer.lock().unwrap() = Some(result);
+    storage.votes().save(PARTITION, vote(term, 1), Box::new(done));
+    world.run();
+    matches!(take(&told), Some(Ok(()))).then(|| story.votes = term)
+}
+
+fn change_quietly(
+    world: &World,
+    make: impl FnOnce(Box<dyn FnOnce(Result<(), varve_storage::LogError>) + Send>),
+) -> Option<()> {
+    change(world, make).ok()
+}
+
+/// Opens what the crash left and holds it to what was acknowledged.
+fn check(world: &World, story: &Story, what: &str) {
+    let (storage, log) = world.open_log();
+    assert_eq!(log.damage(), None, "{what}");
+    let entries = all_entries(&log);
+    let first = log.first_index().get() as usize;
+    let sure = story.acknowledged.len().min(story.may_lose_from);
+    assert!(first + entries.len() >= sure, "{what}: {} of {sure} entries are left", first + entries.len());
+    assert!(first <= 11, "{what}: committed up to 10 only, but the log begins at {first}");
+    for (entry, expected) in entries.iter().zip(&story.acknowledged[first.min(story.acknowledged.len())..]) {
+        assert_eq!(entry, expected, "{what}");
+    }
+    let term = storage.votes().get(PARTITION).map_or(0, |vote| vote.term.get());
+    assert!(term == story.votes || term == story.vote_tried, "{what}: vote {term}, not {}", story.votes);
+    // It goes on, and what is added is there after another start.
+    let next = log.last_log_id().map_or(Index::new(0), |last| last.index.next());
+    append(world, &log, vec![Entry { log_id: id(9, next.get()), ..entry(next.get(), 1) }]);
+    let expected = all_entries(&log);
+    world.close(storage, log);
+    let (storage, log) = world.open_log();
+    assert_eq!(all_entries(&log), expected, "{what}");
+    world.close(storage, log);
+}
+
+/// A world whose disk has the data of a finished story.
+fn steps_of_a_story() -> u64 {
+    let world = World::new(1);
+    let before = world.disk.changes();
+    let story = tell(&world);
+    assert_eq!((story.acknowledged.len(), story.votes), (30, 2), "the story is told to its end");
+    check(&world, &story, "no fault");
+    let world = World::new(1);
+    tell(&world);
+    world.disk.changes() - before
+}
+
+#[test]
+fn a_power_cut_at_any_step_loses_nothing_acknowledged() {
+    let steps = steps_of_a_story();
+    assert!(steps > 100, "{steps} steps");
+    for step in 0..steps {
+        for mode in MODES {
+            let mut world = World::new(step);
+            world.disk.halt_after(step);
+            let story = tell(&world);
+            world.crash(mode, None, None);
+            world.reseed(step + 1000);
+            check(&world, &story, &format!("cut after {step} steps, {mode:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_second_power_cut_during_recovery_loses_nothing_either() {
+    let steps = steps_of_a_story();
+    for step in (0..steps).step_by(7) {
+        for again in 0..12 {
+            let mut world = World::new(step);
+            world.disk.halt_after(step);
+            let story = tell(&world);
+            world.crash(CrashMode::Torn, None, None);
+            world.reseed(step + 1000);
+            world.disk.halt_after(again);
+            drop(try_open_log(&world));
+            world.run();
+            world.crash(CrashMode::Torn, None, None);
+            world.reseed(step + 2000);
+            check(&world, &story, &format!("cut after {step} steps, then {again}"));
+        }
+    }
+}
+
+#[test]
+fn every_failed_sync_and_write_stops_the_log_and_nothing_is_acknowledged_after_it() {
+    for kind in [OpKind::Sync, OpKind::Write, OpKind::SyncDir, OpKind::Rename, OpKind::SetLen] {
+        for nth in 0.. {
+            let mut world = World::new(nth);
+            world.disk.fail_nth(kind, nth, ErrorKind::Other);
+            let story = tell(&world);
+            let finished = story.acknowledged.len() == 30 && world.disk.changes() > 0;
+            // The kernel may have thrown away what it could not write, and a restart of the process alone reads it back from
+            // the cache as if nothing had happened; a power cut after that must not lose what the restart found.
+            world.crash(CrashMode::ProcessOnly, None, None);
+            world.reseed(nth + 1000);
+            let what = format!("{kind:?} number {nth} failed");
+            check_votes_and_reopen(&mut world, &story, &what);
+            check(&world, &story, &what);
+            if finished && nth > 200 || nth > 400 {
+                break;
+            }
+        }
+    }
+}
+
+/// Opens, notes what is there, cuts the power, and opens again.
+fn check_votes_and_reopen(world: &mut World, story: &Story, what: &str) {
+    let (storage, log) = world.open_log();
+    let found = all_entries(&log);
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let (storage, log) = world.open_log();
+    assert_eq!(all_entries(&log), found, "{what}: what a start found is durable");
+    assert!(
+        found.len() as u64 + log.first_index().get()
+            >= story.acknowledged.len().min(story.may_lose_from) as u64
+    );
+    world.close(storage, log);
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again() {
+    let world = World::new(1);
+    let (storage, log) = world.open_log();
+    append(&world, &log, vec![entry(0, 1)]);
+    let told_owner: Arc<Mutex<Option<StopReason>>> = Arc::default();
+    let owner = Arc::clone(&told_owner);
+    storage.on_stopped(Box::new(move |reason| *owner.lock().unwrap() = Some(reason)));
+    world.disk.fail_nth(OpKind::Sync, 0, ErrorKind::Other);
+    let told = [submit(&log, vec![entry(1, 1)]).unwrap(), submit(&log, vec![entry(2, 1)]).unwrap()];
+    world.run();
+    for told in &told {
+        assert!(matches!(take(told), Some(Err(AppendError::StorageStopped(StopReason::Failed(_))))));
+    }
+    let syncs = |disk: &FaultyDisk| disk.take_journal().iter().filter(|op| op.kind == OpKind::Sync).count();
+    drop(world.disk.take_journal());
+    assert!(matches!(submit(&log, vec![entry(3, 1)]), Err(AppendError::StorageStopped(_))));
+    storage.tick(Timestamp::new(0));
+    world.run();
+    assert_eq!(syncs(&world.disk), 0);
+    assert!(matches!(storage.stopped(), Some(StopReason::Failed(_))));
+    assert!(told_owner.lock().unwrap().is_some());
+    // What was durable is served, what may not be is not.
+    assert_eq!(log.read(Offset::new(0), Offset::MAX, 1 << 20).unwrap().len(), 1);
+    assert!(matches!(log.entries(Index::new(1), Index::new(9), 99), Err(ReadError::Stopped(_))));
+    assert!(storage.close().is_err());
+}
+
+#[test]
+fn a_full_disk_keeps_what_waits_and_goes_on_when_there_is_room() {
+    let mut world = World::new(2);
+    world.config.segment_bytes = 1 << 20;
+    let (storage, log) = world.open_log();
+    append(&world, &log, vec![sized(0, 1, 1000)]);
+    let used: usize = world.disk.files().iter().map(|file| world.disk.contents(file).unwrap().len()).sum();
+    world.disk.set_capacity(Some(used as u64 + 10_000));
+    let told =
+        [submit(&log, vec![sized(1, 1, 1000)]).unwrap(), submit(&log, vec![sized(2, 1, 90_000)]).unwrap()];
+    world.run();
+    assert!(told.iter().all(|told| take(told).is_none()), "neither acknowledged nor refused");
+    assert!(log.is_full());
+    assert!(matches!(submit(&log, vec![entry(3, 1)]), Err(AppendError::DiskFull)));
+    assert_eq!(log.read(Offset::new(0), Offset::new(1), 1).unwrap().len(), 1);
+    storage.tick(Timestamp::new(0));
+    world.run();
+    assert!(log.is_full());
+    world.disk.set_capacity(None);
+    storage.tick(Timestamp::new(0));
+    world.run();
+    assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))));
+    assert!(!log.is_full());
+    append(&world, &log, vec![entry(3, 1)]);
+    let expected = all_entries(&log);
+    assert_eq!(expected.len(), 4);
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let (_storage, log) = world.open_log();
+    assert_eq!(all_entries(&log), expected);
+}
+
+#[test]
+fn a_disk_that_is_full_when_a_segment_is_to_be_made_loses_nothing() {
+    for room in (0..40_000).step_by(1_500) {
+        let mut world = World::new(3);
+        let (storage, log) = world.open_log();
+        append(&world, &log, vec![sized(0, 1, 30_000)]);
+        let used: usize =
+            world.disk.files().iter().map(|file| world.disk.contents(file).unwrap().len()).sum();
+        world.disk.set_capacity(Some(used as u64 + room));
+        let mut told = Vec::new();
+        for index in 1..6 {
+            match submit(&log, vec![sized(index, 1, 30_000)]) {
+                Ok(answer) => told.push(answer),
+                Err(error) => assert!(matches!(error, AppendError::DiskFull), "{error}"),
+            }
+            world.run();
+        }
+        world.disk.set_capacity(None);
+        storage.tick(Timestamp::new(0));
+        world.run();
+        assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))), "room {room}");
+        let expected = all_entries(&log);
+        assert_eq!(expected.len(), 1 + told.len());
+        world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+        let (_storage, log) = world.open_log();
+        assert_eq!((log.damage(), all_entries(&log)), (None, expected));
+    }
+}
+
+#[test]
+fn a_disk_nearly_full_refuses_appends_before_it_is() {
+    let world = World::new(4);
+    let (storage, log) = world.open_log();
+    append(&world, &log, vec![entry(0, 1)]);
+    let used: usize = world.disk.files().iter().map(|file| world.disk.contents(file).unwrap().len()).sum();
+    // 4 % of the disk are left, the reserve is 5 %.
+    world.disk.set_capacity(Some(used as u64 * 100 / 96));
+    storage.tick(Timestamp::new(0));
+    assert!(matches!(submit(&log, vec![entry(1, 1)]), Err(AppendError::DiskFull)));
+    world.disk.set_capacity(Some(used as u64 * 2));
+    storage.tick(Timestamp::new(0));
+    append(&world, &log, vec![entry(1, 1)]);
+}
+
+#[test]
+fn short_reads_and_writes_change_nothing() {
+    for seed in 0..20 {
+        let world = World::new(seed);
+        world.disk.set_short_io(true);
+        let story = tell(&world);
+        assert_eq!(story.acknowledged.len(), 30);
+        check(&world, &story, "short");
+    }
+}
+
+#[test]
+fn a_tail_cut_at_every_byte_opens_with_all_before_it() {
+    let mut world = World::new(5);
+    let (storage, log) = world.open_log();
+    for index in 0..6 {
+        append(&world, &log, vec![sized(index, 1, 100)]);
+    }
+    let entries = all_entries(&log);
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let path = world.files(".log").remove(0);
+    let len = world.disk.contents(&path).unwrap().len() as u64;
+    let end = 4096 + 64 + 96 + 6 * 400;
+    for cut in 4096 + 200..end.min(len) {
+        let mut copy = World::new(cut);
+        copy.disk = world.disk.fork(1);
+        copy.disk.open(&path, OpenMode::Write).unwrap().set_len(cut).unwrap();
+        let (storage, log) = copy.open_log();
+        // A cut is no flipped bit: nothing behind it says that the entries were durable.
+        assert_eq!(log.damage(), None, "cut at {cut}");
+        let left = all_entries(&log);
+        assert_eq!(left, entries[..left.len()], "cut at {cut}");
+        copy.close(storage, log);
+    }
+}
+
+/// A small data directory with all kinds of files, and what it holds.
+fn small_directory(world: &mut World, clean: bool) -> Vec<Entry> {
+    let (storage, log) = world.open_log();
+    let body = |index: u64| sized(index, 2, 30);
+    for index in 0..5 {
+        append(world, &log, vec![body(index)]);
+    }
+    roll(world, &log);
+    for index in 5..10 {
+        append(world, &log, vec![body(index)]);
+    }
+    storage.set_node_file("me".into()).unwrap();
+    log.save_snapshot("snapshot".into()).unwrap();
+    storage.votes().save(PARTITION, vote(3, 2), Box::new(|result| result.unwrap()));
+    world.run();
+    // All is marked as durable once the log is idle.
+    storage.tick(Timestamp::new(0));
+    storage.tick(Timestamp::new(0));
+    world.run();
+    let entries = all_entries(&log);
+    if clean {
+        world.close(storage, log);
+    } else {
+        world.crash(CrashMode::ProcessOnly, Some(storage), Some(log));
+    }
+    entries
+}
+
+#[test]
+fn every_flipped_byte_is_found_or_harmless() {
+    for clean in [false, true] {
+        let mut world = World::new(6);
+        let entries = small_directory(&mut world, clean);
+        for path in world.disk.files() {
+            let content = world.disk.contents(&path).unwrap();
+            // Where the file is zeros to its end a flip is as good as any other.
+            let used =
+                content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 65).min(content.len());
+            for position in 0..used {
+                // The header block is mostly padding: every byte of it is under one checksum.
+                if (200..4000).contains(&position) && position % 97 != 0 {
+                    continue;
+                }
+                let mut copy = World::new(6);
+                copy.disk = world.disk.fork(1);
+                copy.disk.flip(&path, position as u64, 1 << (position % 8)).unwrap();
+                check_flipped(&copy, &entries, &path, position);
+            }
+        }
+    }
+}
+
+fn check_flipped(world: &World, entries: &[Entry], path: &Path, position: usize) {
+    let what = format!("{} flipped at {position}", path.display());
+    let storage = match world.try_open() {
+        Ok(storage) => storage,
+        // The vote and the identity decide: nothing starts without them.
+        Err(error) => return assert!(matches!(error, OpenError::Untrusted { .. }), "{what}: {error}"),
+    };
+    assert_eq!(storage.votes().get(PARTITION), Some(vote(3, 2)), "{what}");
+    assert_eq!(storage.node_file().unwrap(), "me", "{what}");
+    let log = storage.open_partition(PARTITION, world.config.clone()).unwrap();
+    let mut found = false;
+    for expected in entries {
+        let index = expected.log_id.index;
+        match log.entries(index, index.next(), 1) {
+            Ok(read) => assert_eq!(read, [expected.clone()], "{what}"),
+            Err(ReadError::Damaged(damage)) => {
+                found = true;
+                assert!(damage.file.starts_with(path.parent().unwrap()), "{what}: {damage}");
+            }
+            Err(error) => panic!("{what}: {error}"),
+        }
+        match log.read(expected.base_offset, Offset::MAX, 1) {
+            Ok(read) => {
+                let bytes = read.first().map(|stored| stored.batch.as_bytes());
+                assert_eq!(bytes, Some(&expected.body), "{what}");
+            }
+            Err(ReadError::Damaged(_)) => found = true,
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    match log.read_snapshot() {
+        Ok(snapshot) => assert_eq!(snapshot.unwrap(), "snapshot", "{what}"),
+        Err(error) => assert!(matches!(error, OpenError::Untrusted { .. }), "{what}"),
+    }
+    assert!(!found || log.damage().is_some(), "{what}");
+    drop((log, storage));
+    world.run();
+}
+
+#[test]
+fn missing_and_wrong_indexes_are_made_anew() {
+    let mut world = World::new(7);
+    let (storage, log) = world.open_log();
+    for index in 0..100 {
+        append(&world, &log, vec![sized(index, 3, 1000)]);
+    }
+    let (entries, batches) = (all_entries(&log), all_batches(&log));
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let indexes = world.files(".index");
+    assert!(indexes.len() > 3);
+    world.disk.remove_file(&indexes[0]).unwrap();
+    world.disk.flip(&indexes[1], 60, 1).unwrap();
+    world.disk.open(&indexes[2], OpenMode::Write).unwrap().set_len(0).unwrap();
+    let (storage, log) = world.open_log();
+    assert_eq!((all_entries(&log), all_batches(&log)), (entries, batches));
+    assert_eq!(log.damage(), None);
+    world.run();
+    assert_eq!(world.files(".index"), indexes, "the missing one is written again");
+    world.close(storage, log);
+}
+
+#[test]
+fn files_that_are_missing_or_empty_are_never_taken_for_an_empty_log() {
+    // Each: what is done to the files, and whether the whole storage is refused.
+    let all: [(&str, fn(&World) -> PathBuf); 4] = [
+        ("middle segment removed", |world| world.files(".log")[1].clone()),
+        ("last segment removed", |world| world.files(".log").last().unwrap().clone()),
+        ("votes removed", |_| Path::new(DIR).join("votes")),
+        ("all segments removed", |_| PathBuf::new()),
+    ];
+    for (what, victim) in all {
+        for empty in [false, true] {
+            let mut world = World::new(8);
+            let (storage, log) = world.open_log();
+            for index in 0..100 {
+                append(&world, &log, vec![sized(index, 3, 1000)]);
+            }
+            let segments = log.segments().len();
+            world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+            let victims = match victim(&world) {
+                path if path.as_os_str().is_empty() => world.files(".log"),
+                path => vec![path],
+            };
+            for path in &victims {
+                match empty {
+                    true => world.disk.open(path, OpenMode::Write).unwrap().set_len(0).unwrap(),
+                    false => world.disk.remove_file(path).unwrap(),
+                }
+            }
+            let logs = world.files(".log").len();
+            match world.try_open() {
+                Err(error) => assert!(matches!(error, OpenError::Untrusted { .. }), "{what}: {error}"),
+                Ok(storage) => match storage.open_partition(PARTITION, world.config.clone()) {
+                    Err(error) => assert!(matches!(error, OpenError::Untrusted { .. }), "{what}: {error}"),
+                    Ok(log) => {
+                        let damage = log.damage();
+                        assert!(damage.is_some(), "{what}, empty: {empty}");
+                        assert!(log.segments().len() >= segments - 1);
+                    }
+                },
+            }
+            world.run();
+            assert_eq!(world.files(".log").len(), logs, "{what}: nothing was deleted");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_left_alone() {
+    let mut world = World::new(9);
+    let (storage, log) = world.open_log();
+    append(&world, &log, vec![entry(0, 1)]);
+    world.close(storage, log);
+    let dir = Path::new(DIR).join("partitions/0000000001");
+    for name in ["notes.txt", "00000000000000000007.log", "half.tmp"] {
+        world.disk.open(&dir.join(name), OpenMode::CreateNew).unwrap();
+    }
+    let (storage, log) = world.open_log();
+    assert_eq!(all_entries(&log).len(), 1);
+    world.crash(CrashMode::ProcessOnly, Some(storage), Some(log));
+    let names: Vec<_> = world.files("").iter().map(|p| p.file_name().unwrap().to_os_string()).collect();
+    assert!(names.contains(&"notes.txt".into()) && names.contains(&"00000000000000000007.log".into()));
+    assert!(!names.contains(&"half.tmp".into()), "half of a file that was never finished goes");
+}
+
+#[test]
+fn damage_is_reported_where_it_is_and_the_rest_is_read() {
+    let mut world = World::new(10);
+    world.config.segment_bytes = 1 << 20;
+    let (storage, log) = world.open_log();
+    for index in 0..20 {
+        append(&world, &log, vec![sized(index, 1, 5000)]);
+    }
+    let entries = all_entries(&log);
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let path = world.files(".log").remove(0);
+    // Entry 10: all frames have the same length.
+    let frame = varve_frame_len(&entries[10]);
+    let position = first_position(&world, &path) + 10 * frame;
+    world.disk.flip(&path, position + 1000, 0x80).unwrap();
+    let (storage, log) = world.open_log();
+    let damage = log.damage().unwrap();
+    assert_eq!((damage.file.as_path(), damage.position), (path.as_path(), position));
+    assert_eq!((damage.first_index, damage.last_index), (Index::new(10), Some(Index::new(10))));
+    assert!(matches!(submit(&log, vec![entry(20, 1)]), Err(AppendError::Damaged(_))));
+    for index in (0..20).filter(|index| *index != 10) {
+        let read = log.read(Offset::new(index), Offset::new(index + 1), 1).unwrap();
+        assert_eq!(read[0].batch.as_bytes(), &entries[index as usize].body);
+    }
+    let error = log.read(Offset::new(10), Offset::MAX, 1).unwrap_err();
+    assert!(matches!(&error, ReadError::Damaged(found) if *found == damage), "{error}");
+    // A read that begins before it gives what is sound.
+    assert_eq!(log.read(Offset::new(8), Offset::MAX, 1 << 20).unwrap().len(), 2);
+    // Nothing is cut: after another start all is as it was.
+    world.close(storage, log);
+    let (storage, log) = world.open_log();
+    assert_eq!(log.damage().as_ref(), Some(&damage));
+    assert_eq!(log.read(Offset::new(19), Offset::MAX, 1).unwrap()[0].log_id, id(1, 19));
+    // Taking back all from the damage on repairs it.
+    truncate(&world, &log, Some(9)).unwrap();
+    assert_eq!(log.damage(), None);
+    append(&world, &log, entries[10..].to_vec());
+    assert_eq!(all_entries(&log), entries);
+    world.close(storage, log);
+}
+
+#[test]
+fn a_partition_half_made_or_half_removed_is_cleared_away() {
+    let world = World::new(11);
+    let (storage, log) = world.open_log();
+    world.close(storage, log);
+    for name in ["0000000005.new", "0000000006.removed"] {
+        let dir = Path::new(DIR).join("partitions").join(name);
+        world.disk.create_dir_all(&dir).unwrap();
+        world.disk.open(&dir.join("x.log"), OpenMode::CreateNew).unwrap();
+    }
+    let storage = world.open();
+    assert_eq!(storage.partition_ids().unwrap(), [PARTITION]);
+    assert!(world.disk.files().iter().all(|file| !file.ends_with("x.log")));
+    storage.create_partition(PartitionId::new(5), world.config.clone()).unwrap();
+}
+
+fn varve_frame_len(entry: &Entry) -> u64 {
+    64 + (entry.body.len() as u64).next_multiple_of(8)
+}
+
+/// Where the first entry's frame begins: noted in the header block.
+fn first_position(world: &World, path: &Path) -> u64 {
+    let header = world.disk.contents(path).unwrap();
+    u64::from_le_bytes(header[104..112].try_into().unwrap())
+}
