@@ -20,9 +20,9 @@ use crate::table::Table;
 use crate::units::parse_bytes;
 
 const AFTER_HELP: &str = "\
-Three measurements on a topic of its own, which is deleted afterwards: one record at a time, each acknowledged before the
-next is sent; pipelined, as fast as the server takes them; and reading them back. What is measured is this machine too:
-client and server share it if they run on one.
+Three measurements on a topic of its own, which is deleted afterwards: one record at a time, each
+acknowledged before the next is sent; pipelined, as fast as the server takes them; and reading them
+back. Client and server share the machine if they run on one.
 
 Examples:
   varve bench
@@ -47,8 +47,8 @@ pub(crate) struct BenchArgs {
     /// Producers that send at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     producers: u32,
-    /// When a record counts as appended
-    #[arg(long, value_enum, default_value_t = AcksArg::Quorum)]
+    /// When a record counts as appended: quorum, leader or none
+    #[arg(long, value_enum, default_value_t = AcksArg::Quorum, hide_possible_values = true)]
     acks: AcksArg,
     /// How batches are compressed: none, lz4, zstd, snappy or gzip
     #[arg(short = 'z', long, value_name = "CODEC", default_value = "none")]
@@ -68,7 +68,7 @@ pub(crate) struct BenchArgs {
 
 /// Measures and tells.
 pub(crate) async fn run(args: BenchArgs, verbosity: Verbosity) -> Result<(), Failure> {
-    let mut interrupt = Interrupt::install()?;
+    let mut interrupt = Interrupt::install(1)?;
     let connection = Connection::open(&args.connect).await?;
     let topic = match &args.topic {
         Some(topic) => topic.clone(),

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use futures::FutureExt;
-use varve_api::TopicName;
+use varve_api::time::timestamp_from_ms;
+use varve_api::v1::read_from::Start;
+use varve_api::{TopicName, v1};
 use varve_client::{ClientError, ConsumedBatch, Consumer, ConsumerBuilder, ReadFrom};
 use varve_record::{Limits, Offset, Timestamp};
 
@@ -22,8 +24,8 @@ use crate::output::{Format, Output, any_format};
 use crate::units::parse_duration;
 
 const AFTER_HELP: &str = "\
-Without --follow it ends at what is the end of the topic when it begins. The records of a partition come in order;
-partitions come one after the other, or with --follow as their records come.
+Without --follow it ends at what is the end of the topic when it begins. The records of a partition
+come in order; partitions come one after the other, or with --follow as their records come.
 
 Examples:
   varve consume events --from start -n 5
@@ -76,7 +78,7 @@ pub(crate) struct ConsumeArgs {
 /// Reads and writes.
 pub(crate) async fn run(args: ConsumeArgs) -> Result<(), Failure> {
     args.check()?;
-    let interrupt = Interrupt::install()?;
+    let interrupt = Interrupt::install(1)?;
     let connection = Connection::open(&args.connect).await?;
     let partitions = args.partitions(&connection).await?;
     let renderer =
@@ -177,9 +179,31 @@ impl Run<'_> {
             if self.left == Some(0) {
                 break;
             }
-            self.read(vec![partition]).await?;
+            if self.has_records(partition).await? {
+                self.read(vec![partition]).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether there is anything where the read is to begin. Where that is found by the server it may be the end already,
+    /// and a stream that is bounded by the end would then never say anything.
+    async fn has_records(&self, partition: u32) -> Result<bool, Failure> {
+        let start = match self.args.from {
+            From::Offset(offset) if self.args.clamp => Start::Offset(offset),
+            From::Time(instant) => Start::Time(timestamp_from_ms(instant.unix_ms(now_ms()))),
+            _ => return Ok(true),
+        };
+        let request = v1::ConsumeRequest {
+            topic: self.args.topic.to_string(),
+            partition,
+            from: Some(v1::ReadFrom { start: Some(start), clamp: self.args.clamp }),
+            bounds: Some(v1::ReadBounds { max_records: Some(1), ..Default::default() }),
+            format: v1::ReadFormat::Batches.into(),
+            ..Default::default()
+        };
+        let piece = self.connection.client.consume(request).await;
+        Ok(!piece.map_err(|error| self.failure(&error))?.batches.is_empty())
     }
 
     /// Reads partitions together, to their ends.

@@ -28,8 +28,9 @@ use crate::output::{Format, Output, table_or_json};
 use crate::units::{human_bytes, parse_duration};
 
 const AFTER_HELP: &str = "\
-Each record is acknowledged when it is synced to disk; a retry never appends it twice. Ctrl-C sends what was read, says
-how much was acknowledged, and ends with 130; a second one ends at once.
+Each record is acknowledged when it is synced to disk; a retry never appends it twice. Ctrl-C waits
+for what was sent, says how much was acknowledged, and ends with 130; a second one does not wait. A
+server that goes away and comes back within --timeout is waited for, and nothing is lost or doubled.
 
 Examples:
   varve produce events /var/log/dpkg.log
@@ -47,8 +48,9 @@ pub(crate) struct ProduceArgs {
     topic: TopicName,
     /// Files to read, one after the other [default: standard input, also named -]
     files: Vec<PathBuf>,
-    /// What a record is
-    #[arg(long, value_enum, default_value_t = InputFormat::Line)]
+    /// What a record is: line (what ends with --delimiter), raw (a whole file), or json (a line with an object: value,
+    /// key, headers, create_time, or value_base64 and key_base64)
+    #[arg(long, value_enum, default_value_t = InputFormat::Line, hide_possible_values = true)]
     format: InputFormat,
     /// What ends a record of the format line; \n \r \t \0 and \xHH are known
     #[arg(long, value_name = "TEXT", default_value = "\\n", value_parser = parse_delimiter)]
@@ -62,8 +64,9 @@ pub(crate) struct ProduceArgs {
     /// Partition for every record [default: by key, else one after the other]
     #[arg(short = 'P', long, value_name = "N")]
     partition: Option<u32>,
-    /// When a record counts as appended; only quorum survives any crash
-    #[arg(long, value_enum, default_value_t = AcksArg::Quorum)]
+    /// When a record counts as appended: quorum (synced to disk on a majority), leader (written, maybe not synced), or
+    /// none (sent; it may be lost, and nobody is told)
+    #[arg(long, value_enum, default_value_t = AcksArg::Quorum, hide_possible_values = true)]
     acks: AcksArg,
     /// How batches are compressed: none, lz4, zstd, snappy or gzip
     #[arg(short = 'z', long, value_name = "CODEC", default_value = "none")]
@@ -116,7 +119,7 @@ enum End {
 
 /// Appends what is read.
 pub(crate) async fn run(args: ProduceArgs, verbosity: Verbosity) -> Result<(), Failure> {
-    let mut interrupt = Interrupt::install()?;
+    let mut interrupt = Interrupt::install(2)?;
     // What cannot be read is found out before anything is made on a server.
     let input = Input::open(&args.files)?;
     let connection = Connection::open(&args.connect).await?;
@@ -131,7 +134,12 @@ pub(crate) async fn run(args: ProduceArgs, verbosity: Verbosity) -> Result<(), F
     let progress = Progress::start(input.len, verbosity);
     let mut run = Run { producer, reader, progress, tally: Tally::new() };
     let end = run.send_all(input, &mut interrupt).await;
-    let end = run.settle(end).await;
+    let end = tokio::select! {
+        biased;
+        end = run.settle(end) => end,
+        // What is not acknowledged by now may be appended all the same; it is not counted.
+        () = interrupt.wait_again() => End::Interrupted,
+    };
     run.progress.finish();
     run.conclude(&args, &connection, end, verbosity)
 }
@@ -142,6 +150,7 @@ async fn producer(args: &ProduceArgs, connection: &Connection) -> Result<Produce
         .acks(args.acks.into())
         .compression(args.compression)
         .linger(args.linger)
+        .delivery_timeout(args.connect.timeout)
         .batch_bytes(usize::try_from(args.batch_bytes).unwrap_or(usize::MAX))
         .build()
         .await
@@ -214,8 +223,8 @@ impl Run {
         }
         let mut end = end;
         while self.tally.is_waiting() {
-            // The first failure is the one to tell.
-            if let (Some(failed), false) = (self.tally.settled().await, matches!(end, End::Refused(_))) {
+            // What ended it first is what to tell.
+            if let (Some(failed), End::Input) = (self.tally.settled().await, &end) {
                 end = End::Refused(failed);
             }
         }

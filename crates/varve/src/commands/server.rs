@@ -29,7 +29,7 @@ pub(crate) fn run(flags: &ServerFlags, verbosity: Verbosity) -> Result<(), Failu
 
 async fn serve(config: ServerConfig) -> Result<(), Failure> {
     // Before the node starts, so that a stop while it starts is heard.
-    let mut interrupt = Interrupt::install()?;
+    let mut interrupt = Interrupt::install(1)?;
     let data_dir = config.data_dir.clone();
     let node = tokio::select! {
         biased;

@@ -200,9 +200,8 @@ async fn alter(args: AlterArgs, verbosity: Verbosity) -> Result<(), Failure> {
 async fn delete(args: DeleteArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let can_ask = stdin_is_terminal() && stderr_is_terminal();
     if !args.yes && !can_ask {
-        let failure =
-            Failure::usage(format!("refusing to delete topic {} without being asked twice", args.topic));
-        return Err(failure.hint("add --yes: there is nobody to ask"));
+        let failure = Failure::usage(format!("topic {} was not deleted: there is nobody to ask", args.topic));
+        return Err(failure.hint("add --yes to delete it without being asked"));
     }
     let connection = Connection::open(&args.connect).await?;
     let topic = connection.topic(&args.topic).await?;

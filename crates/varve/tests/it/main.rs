@@ -1,0 +1,10 @@
+//! The real binary, as a user meets it: against a server of its own on a free port.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod config;
+mod crash;
+mod exit_codes;
+mod produce_consume;
+mod shell;
+mod support;
+mod topics;

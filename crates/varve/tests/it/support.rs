@@ -1,0 +1,250 @@
+//! Processes that end with their test, and never outlive a deadline.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Generous: it bounds a test that hangs, and says nothing of how long anything takes.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_varve");
+
+/// The binary, in an environment that says nothing to it.
+pub(crate) fn varve(args: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VARVE_")) {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// A child that is killed when it is dropped.
+pub(crate) struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn stdout(&mut self) -> Receiver<Vec<u8>> {
+        lines(self.0.stdout.take().unwrap())
+    }
+
+    pub(crate) fn stderr(&mut self) -> Receiver<Vec<u8>> {
+        lines(self.0.stderr.take().unwrap())
+    }
+
+    pub(crate) fn take_stdout(&mut self) -> Stdio {
+        self.0.stdout.take().unwrap().into()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of a process whose outputs are closed, or not ours.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let (ended, watch) = channel::<()>();
+        let id = self.0.id().to_string();
+        let watchdog = thread::spawn(move || {
+            let timed_out = watch.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout);
+            if timed_out {
+                drop(Command::new("kill").args(["-s", "KILL", &id]).status());
+            }
+            timed_out
+        });
+        let status = self.0.wait().unwrap();
+        drop(ended);
+        assert!(!watchdog.join().unwrap(), "the process does not end");
+        status
+    }
+
+    fn finish(mut self) -> Finished {
+        let stdout = collect(self.0.stdout.take().unwrap());
+        let stderr = collect(self.0.stderr.take().unwrap());
+        let deadline = Instant::now() + DEADLINE;
+        let mut take = |from: Receiver<Vec<u8>>| match from.recv_timeout(deadline - Instant::now()) {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                let _ = self.0.kill();
+                panic!("the process does not end");
+            }
+        };
+        let (stdout, stderr) = (take(stdout), take(stderr));
+        let code = self.wait().code();
+        Finished { code, stdout, stderr: String::from_utf8(stderr).unwrap() }
+    }
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self
+    }
+
+    /// Ends with this code, and says this in one line on standard error, perhaps with a hint.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32, says: &str) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        let error = self.stderr.lines().find(|line| line.starts_with("error: "));
+        assert!(error.is_some_and(|line| line.contains(says)), "{says:?} is not in: {}", self.stderr);
+        self
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap()
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Finished {
+    Process::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped())).finish()
+}
+
+/// Runs a command that reads this.
+pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Finished {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::spawn(piped);
+    let mut stdin = process.0.stdin.take().unwrap();
+    let input = input.to_vec();
+    // Whether it was all read is told by what the command does.
+    let writer = thread::spawn(move || stdin.write_all(&input));
+    let finished = process.finish();
+    let _ = writer.join();
+    finished
+}
+
+/// A server on a free port.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    /// The line that says that it is ready.
+    pub(crate) ready: serde_json::Value,
+}
+
+impl Server {
+    pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &["--rpc-port", "0"])
+    }
+
+    pub(crate) fn start_with(dir: &Path, args: &[&str]) -> Self {
+        let mut command = varve(&["server", "--bootstrap", "--data-dir", dir.to_str().unwrap()]);
+        Self::start_command(command.args(args))
+    }
+
+    pub(crate) fn start_command(command: &mut Command) -> Self {
+        let mut process = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+        let stderr = process.stderr();
+        let mut said = Vec::new();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match stderr.recv_timeout(deadline - Instant::now()) {
+                Ok(line) => {
+                    let event: Option<serde_json::Value> = serde_json::from_slice(&line).ok();
+                    if let Some(ready) = event.filter(|event| event["target"] == "varve::ready") {
+                        let address = ready["address"].as_str().unwrap().to_owned();
+                        return Self { process, address, ready };
+                    }
+                    said.extend(line);
+                }
+                Err(error) => {
+                    let why = if error == RecvTimeoutError::Timeout { "is not ready" } else { "ended" };
+                    panic!("the server {why}: {}", String::from_utf8_lossy(&said));
+                }
+            }
+        }
+    }
+
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+
+    /// A command that talks to it.
+    pub(crate) fn varve(&self, args: &[&str]) -> Command {
+        let mut command = varve(args);
+        command.env("VARVE_SERVER", &self.address);
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        run(&mut self.varve(args))
+    }
+
+    /// Produces this as lines.
+    #[track_caller]
+    pub(crate) fn produce(&self, args: &[&str], input: &[u8]) -> Finished {
+        run_with_input(self.varve(&["produce"]).args(args), input).ok()
+    }
+
+    /// The offset after the last record of partition 0.
+    pub(crate) fn end_of(&self, topic: &str) -> u64 {
+        let topic = self.run(&["topic", "describe", topic, "-o", "json"]);
+        if topic.code == Some(0) {
+            topic.json()["partitions"][0]["high_watermark"].as_u64().unwrap()
+        } else {
+            0
+        }
+    }
+}
+
+/// Lines as they come, with their ends.
+fn lines(from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        loop {
+            let mut line = Vec::new();
+            // Goes on reading when nobody listens, so that the process never stands still for a full pipe.
+            match from.read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => drop(sender.send(line)),
+            }
+        }
+    });
+    receiver
+}
+
+/// All there is, once it has ended.
+fn collect(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        if from.read_to_end(&mut all).is_ok() {
+            drop(sender.send(all));
+        }
+    });
+    receiver
+}
