@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use varve_sim::{Sync, run};
+use varve_sim::{Report, Sync, run};
 
 /// Runs Varve in simulation, a seed after the other, and checks its promises.
 #[derive(Debug, Parser)]
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         crashes += report.crashes;
         if !report.is_ok() {
             broken += 1;
-            println!("seed {seed}: {:?} {:?}", report.failed_start, report.violations);
+            print_broken(&report);
         }
     }
     println!(
@@ -37,4 +37,15 @@ fn main() -> ExitCode {
         args.seeds
     );
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says what went wrong first; the rest follows from it more often than not.
+fn print_broken(report: &Report) {
+    if let Some(reason) = &report.failed_start {
+        println!("seed {}: the node did not start: {reason}", report.seed);
+    }
+    for violation in report.violations.iter().take(3) {
+        println!("seed {}: {violation}", report.seed);
+    }
+    println!("seed {}: {} violations", report.seed, report.violations.len());
 }

@@ -3,19 +3,27 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use varve_env::disk::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, OpenMode};
 
-/// A disk that says that it synced a file and did not. A simulation on it must find that acknowledged records are lost; one that
-/// does not proves nothing.
+/// A disk that says that it synced a segment and did not; other files it syncs. A simulation on it must find that acknowledged
+/// records are lost; one that does not proves nothing.
 #[derive(Debug)]
 pub struct NoSyncDisk<D>(pub D);
 
 #[derive(Debug)]
-struct NoSyncFile(Arc<dyn DiskFile>);
+struct NoSyncFile {
+    file: Arc<dyn DiskFile>,
+    /// A segment is synced once when it is made: to lose that as well would be noticed at the next start.
+    honest_syncs: AtomicU32,
+}
 
 impl<D: Disk> Disk for NoSyncDisk<D> {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(NoSyncFile(self.0.open(path, mode)?)))
+        let file = self.0.open(path, mode)?;
+        let is_segment = path.extension().is_some_and(|extension| extension == "log" || extension == "tmp");
+        let honest_syncs = AtomicU32::new(u32::from(mode == OpenMode::CreateNew));
+        Ok(if is_segment { Arc::new(NoSyncFile { file, honest_syncs }) } else { file })
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -53,22 +61,25 @@ impl<D: Disk> Disk for NoSyncDisk<D> {
 
 impl DiskFile for NoSyncFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buf, position)
+        self.file.read_at(buf, position)
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        self.0.write_at(bufs, position)
+        self.file.write_at(bufs, position)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        match self.honest_syncs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => self.file.sync_data(),
+            Err(_) => Ok(()),
+        }
     }
 
     fn set_len(&self, len_bytes: u64) -> io::Result<()> {
-        self.0.set_len(len_bytes)
+        self.file.set_len(len_bytes)
     }
 
     fn len_bytes(&self) -> io::Result<u64> {
-        self.0.len_bytes()
+        self.file.len_bytes()
     }
 }
