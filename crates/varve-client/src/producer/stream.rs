@@ -69,13 +69,13 @@ impl ProduceStream {
         Ok(Self { addr, requests, answers })
     }
 
-    /// Sends one more batch.
+    /// Sends one more batch. If the stream has ended, [`ProduceStream::answer`] tells why.
     pub(crate) fn send(&self, template: &Template, request_id: u64, batch: Bytes) -> Result<(), ApiError> {
         use mpsc::error::TrySendError;
-        self.requests.try_send(template.request(request_id, batch)).map_err(|error| match error {
-            TrySendError::Full(_) => too_many(),
-            TrySendError::Closed(_) => ended(&self.addr),
-        })
+        match self.requests.try_send(template.request(request_id, batch)) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(too_many()),
+        }
     }
 
     /// The next answer. Safe to drop before it comes.

@@ -156,6 +156,8 @@ impl FakeCluster {
         let log = log.max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (health, health_service) = tonic_health::server::health_reporter();
         let router = tonic::transport::Server::builder()
+            .initial_stream_window_size(8 * 1024 * 1024)
+            .initial_connection_window_size(32 * 1024 * 1024)
             .add_service(log)
             .add_service(health_service)
             .add_service(ClusterServiceServer::new(node));
