@@ -1,4 +1,5 @@
-//! Appends three records and reads them back. Start a server first: `cargo run --release -- dev`, or `server`.
+//! Appends three records and reads them back, from a server on this machine. To start one:
+//! `cargo run --release -- server --data-dir varve-data --bootstrap`.
 
 use varve_client::{Client, ClientError, ProducerRecord};
 

@@ -158,9 +158,7 @@ impl Client {
     /// Appends one batch, as it stands in the request: for conditional appends and tools. [`Client::producer`] batches,
     /// pipelines and is idempotent.
     ///
-    /// Only a request with the state of an idempotent producer, or with an offset to expect, is retried when its fate is
-    /// unknown. (A retry of the latter may be answered by `EXPECTED_OFFSET_MISMATCH` because the first attempt
-    /// succeeded.)
+    /// Only a request with the state of an idempotent producer is sent again when its fate is unknown.
     ///
     /// # Errors
     /// Those of `LogService.Produce`.
