@@ -51,6 +51,14 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// The metadata are gone, but partitions are there.
+    #[error(
+        "the data directory holds {partitions} partitions but not the metadata that say what they are: restore its directory partitions/0000000000"
+    )]
+    MetadataMissing {
+        /// How many partitions there are.
+        partitions: usize,
+    },
     /// The metadata could not be opened. Without them no topic is known, so nothing is served.
     #[error("cannot open the metadata: {0}")]
     Metadata(OpenReplicaError),

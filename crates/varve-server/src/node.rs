@@ -220,6 +220,12 @@ async fn open_metadata(
     storage: &Storage,
     identity: &NodeIdentity,
 ) -> Result<MetadataLog, StartError> {
+    let listed = storage.clone();
+    let partitions = env.blocking.run(move || listed.partition_ids()).await?;
+    // Without the metadata numbers would be given out again that stand for what lies here.
+    if !partitions.is_empty() && !partitions.contains(&Metadata::CONTROLLER) {
+        return Err(StartError::MetadataMissing { partitions: partitions.len() });
+    }
     let initial = MetadataMachine::default();
     MetadataLog::open(env, storage, Metadata::CONTROLLER, identity.node_id, initial)
         .await
@@ -256,7 +262,14 @@ fn directory(identity: &NodeIdentity, config: &NodeConfig, rpc_addr: SocketAddr)
 
 /// Takes connections off the port, each to those who speak its protocol.
 async fn dispatch(mut mux: Mux, grpc: mpsc::Sender<GrpcConnection>) {
-    while let Some(incoming) = mux.next().await {
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            // The node is stopping: the port is closed at once, so that clients go elsewhere.
+            () = grpc.closed() => return,
+            incoming = mux.next() => incoming,
+        };
+        let Some(incoming) = incoming else { return };
         match incoming.protocol {
             Protocol::Http2 => {
                 if grpc.send(GrpcConnection(incoming.connection)).await.is_err() {

@@ -18,8 +18,6 @@ use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
 use super::session::{BeyondTail, ReadRecord, Session};
-use crate::error::timed_out;
-use crate::limits::CHANGE_TIMEOUT;
 use crate::topics::{NewTopic, Topic};
 
 /// The topic that the book's service is about. It is made when it is first used.
@@ -52,12 +50,8 @@ impl BookApi {
     ) -> Result<log_v1::ProduceResponse, ApiError> {
         self.topic().await?;
         let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
-        let prepared = intake.prepare(produce_request(request)).await?;
-        let pending = tokio::time::timeout(CHANGE_TIMEOUT, prepared.place.enqueue(prepared.produce)).await;
-        let pending =
-            pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
-        let produced = prepared.place.wait(pending).await?;
-        Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default().get() })
+        let produced = intake.produce(&self.shared, produce_request(request)).await?;
+        Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default() })
     }
 
     async fn consume_one(&self, offset: u64) -> Result<log_v1::ConsumeResponse, ApiError> {

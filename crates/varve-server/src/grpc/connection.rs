@@ -1,7 +1,6 @@
 //! A connection, as tonic serves it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,20 +12,11 @@ use varve_net::Connection;
 #[derive(Debug)]
 pub(crate) struct GrpcConnection(pub(crate) Connection);
 
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
-    /// Read by nobody yet: policy and logs will.
-    #[expect(dead_code, reason = "what authorizes and logs calls comes with security")]
-    pub(crate) addr: SocketAddr,
-}
-
 impl Connected for GrpcConnection {
-    type ConnectInfo = Peer;
+    /// Nothing that a call would ask of its connection yet.
+    type ConnectInfo = ();
 
-    fn connect_info(&self) -> Peer {
-        Peer { addr: self.0.peer_addr() }
-    }
+    fn connect_info(&self) {}
 }
 
 impl AsyncRead for GrpcConnection {

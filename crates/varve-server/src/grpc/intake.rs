@@ -11,9 +11,10 @@ use varve_record::{
 };
 use varve_replica::{Partition, Pending, Produce, Produced};
 
-use super::convert::{acks, from_wire_time};
+use super::Shared;
+use super::convert::{acks, from_wire_time, produce_response};
 use crate::INLINE_BYTES_MAX;
-use crate::error::{batch_error, build_error, invalid, produce_error, push_error, timed_out};
+use crate::error::{batch_error, build_error, invalid, overloaded, produce_error, push_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 use crate::topics::{Topic, Topics};
 
@@ -29,6 +30,8 @@ pub(crate) struct Intake {
 pub(crate) struct Prepared {
     pub(crate) place: Place,
     pub(crate) produce: Produce,
+    /// What it counts against the limits on bytes.
+    pub(crate) bytes: u32,
 }
 
 /// A partition of a topic.
@@ -57,7 +60,26 @@ impl Intake {
             (false, true) => self.build(request, limits).await,
             (true, false) => self.decode(request, limits).await,
         }?;
-        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks } })
+        let bytes = u32::try_from(batch.size_bytes()).expect("a batch has at most 8 MiB");
+        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks }, bytes })
+    }
+
+    /// Appends one batch and waits as it asks.
+    pub(crate) async fn produce(
+        &self,
+        shared: &Shared,
+        request: v1::ProduceRequest,
+    ) -> Result<v1::ProduceResponse, ApiError> {
+        let Prepared { place, produce, bytes } = self.prepare(request).await?;
+        // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory.
+        let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(bytes) else {
+            return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
+        };
+        let pending = tokio::time::timeout(CHANGE_TIMEOUT, place.enqueue(produce)).await;
+        let pending =
+            pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
+        let produced = place.wait(pending).await?;
+        Ok(produce_response(place.number, produced))
     }
 
     async fn decode(&self, request: v1::ProduceRequest, limits: Limits) -> Result<Batch, ApiError> {
@@ -87,13 +109,6 @@ impl Intake {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         if size_bytes <= INLINE_BYTES_MAX { work() } else { self.env.blocking.run(work).await }
-    }
-}
-
-impl Prepared {
-    /// What it counts against the limits on bytes.
-    pub(crate) fn bytes(&self) -> u32 {
-        u32::try_from(self.produce.batch.size_bytes()).expect("a batch has at most 8 MiB")
     }
 }
 

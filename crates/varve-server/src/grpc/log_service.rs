@@ -1,6 +1,5 @@
 //! `varve.v1.LogService`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -18,12 +17,12 @@ use varve_record::{Offset, Timestamp};
 use varve_replica::{Partition, Progress};
 
 use super::Shared;
-use super::convert::{consistency, produce_response, status, to_wire_time};
+use super::convert::{consistency, status, to_wire_time};
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
 use super::session::{Session, within_freshness};
-use crate::error::{invalid, overloaded, read_error, timed_out};
+use crate::error::{invalid, read_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 
 /// The data plane.
@@ -35,20 +34,6 @@ pub(crate) struct LogApi {
 impl LogApi {
     pub(crate) fn new(shared: Shared) -> Self {
         Self { shared }
-    }
-
-    async fn produce_one(&self, request: v1::ProduceRequest) -> Result<v1::ProduceResponse, ApiError> {
-        let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
-        let prepared = intake.prepare(request).await?;
-        // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory.
-        let Ok(_room) = Arc::clone(&self.shared.room).try_acquire_many_owned(prepared.bytes()) else {
-            return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
-        };
-        let pending = tokio::time::timeout(CHANGE_TIMEOUT, prepared.place.enqueue(prepared.produce)).await;
-        let pending =
-            pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
-        let produced = prepared.place.wait(pending).await?;
-        Ok(produce_response(prepared.place.number, produced))
     }
 
     async fn consume_one(&self, request: v1::ConsumeRequest) -> Result<v1::ConsumeResponse, ApiError> {
@@ -114,7 +99,9 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        self.produce_one(request.into_inner()).await.map(Response::new).map_err(status)
+        let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
+        let produced = intake.produce(&self.shared, request.into_inner()).await;
+        produced.map(Response::new).map_err(status)
     }
 
     async fn produce_stream(

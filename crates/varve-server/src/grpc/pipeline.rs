@@ -18,7 +18,7 @@ use varve_replica::Pending;
 
 use super::Shared;
 use super::convert::produce_response;
-use super::intake::{Intake, Place};
+use super::intake::{Intake, Place, Prepared};
 use crate::drain::Drain;
 use crate::error::invalid;
 use crate::limits::{DRAIN_PAUSE, DRAIN_READ_MAX, STREAM_BATCHES_IN_FLIGHT_MAX, STREAM_BYTES_IN_FLIGHT_MAX};
@@ -158,13 +158,12 @@ impl Reader {
         &self,
         batch: v1::ProduceRequest,
     ) -> Result<(Place, Pending, (OwnedSemaphorePermit, OwnedSemaphorePermit)), ApiError> {
-        let prepared = self.intake.prepare(batch).await?;
-        let bytes = prepared.bytes();
+        let Prepared { place, produce, bytes } = self.intake.prepare(batch).await?;
         let of_stream = Arc::clone(&self.stream_room).acquire_many_owned(bytes).await;
         let of_server = Arc::clone(&self.server_room).acquire_many_owned(bytes).await;
         let (Ok(of_stream), Ok(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
-        let pending = prepared.place.enqueue(prepared.produce).await?;
-        Ok((prepared.place, pending, (of_stream, of_server)))
+        let pending = place.enqueue(produce).await?;
+        Ok((place, pending, (of_stream, of_server)))
     }
 
     /// Returns once the node is draining and the client has been silent for a moment.

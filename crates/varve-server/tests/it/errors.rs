@@ -1,8 +1,9 @@
 //! Every reason of `docs/errors.md` that one node can give, reached by a real client.
 //!
 //! Elsewhere: OFFSET_TRIMMED in `consume`; EXPECTED_OFFSET_MISMATCH, FENCED and OUT_OF_ORDER_SEQUENCE in `produce`;
-//! SHUTTING_DOWN in both streams. Not reached yet: NOT_LEADER, NO_LEADER (one node always leads), PERMISSION_DENIED,
-//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN, OVERLOADED and INTERNAL are held by the unit tests of the mapping.
+//! SHUTTING_DOWN in both streams; OVERLOADED in `bounded`; NO_LEADER in `lifecycle`. Not reached: NOT_LEADER (one node
+//! leads all that can be led), PERMISSION_DENIED,
+//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN and INTERNAL are held by the unit tests of the mapping.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -215,12 +216,11 @@ async fn disk_full_and_on_again_once_there_is_room() {
         let (mut log, request) = (node.log.clone(), large.clone());
         waiting.spawn(async move { log.produce(request).await });
         let pause = Duration::from_millis(20);
-        match tokio::time::timeout(pause, waiting.join_next()).await {
-            Ok(Some(finished)) => match finished.unwrap() {
+        if let Ok(Some(finished)) = tokio::time::timeout(pause, waiting.join_next()).await {
+            match finished.unwrap() {
                 Ok(_) => {}
                 refusal => break refusal,
-            },
-            Ok(None) | Err(_) => {}
+            }
         }
         assert!(waiting.len() < 1000, "nobody is refused");
     };

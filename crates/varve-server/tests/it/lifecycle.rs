@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use varve_api::error::Reason;
 use varve_api::v1;
 use varve_env::Env;
-use varve_env::disk::{CrashMode, FaultyDisk};
+use varve_env::disk::{CrashMode, Disk, FaultyDisk};
 use varve_record::Compression;
 use varve_server::{ConfigError, Node, NodeConfig, StartError};
 
-use crate::support::{SOON, TOPIC, TestNode, batch, config, encoded, env_on, values, within};
+use crate::support::{
+    SOON, TOPIC, TestNode, batch, config, data_dir, encoded, env_on, refused, values, within,
+};
 
 #[tokio::test]
 async fn an_empty_directory_needs_to_be_told() {
@@ -179,11 +182,24 @@ async fn a_partition_that_cannot_be_opened_stops_nobody_else() {
     disk.flip(&victim, 20, 0xff).unwrap();
     let mut node = TestNode::start_with(disk, config()).await;
     assert_eq!(node.log.produce(other).await.unwrap().into_inner().first_offset, Some(1));
-    let status = within(node.log.produce(values(&["c"]))).await.unwrap_err();
-    let error = varve_api::error::ApiError::from_status(&status);
-    assert_eq!(error.reason, varve_api::error::Reason::DataLoss, "{error}");
+    refused(within(node.log.produce(values(&["c"]))).await, Reason::DataLoss);
     let request = v1::DescribeTopicRequest { name: TOPIC.to_owned(), create_missing: false };
     node.cluster.describe_topic(request).await.unwrap();
+    // Nobody can say how fresh it is.
+    let consistency = v1::ReadConsistency::Linearizable.into();
+    let request = v1::GetTailRequest { topic: TOPIC.to_owned(), consistency, ..Default::default() };
+    refused(node.log.get_tail(request).await, Reason::NoLeader);
+}
+
+#[tokio::test]
+async fn numbers_are_not_given_out_again_where_the_metadata_are_gone() {
+    let mut node = TestNode::start().await;
+    node.produce("a").await;
+    let TestNode { node: running, disk, .. } = node;
+    within(running.shutdown()).await.unwrap();
+    disk.remove_dir_all(&data_dir().join("partitions").join("0000000000")).unwrap();
+    let error = Node::start(env_on(&disk), config()).await.unwrap_err();
+    assert!(matches!(error, StartError::MetadataMissing { partitions: 1 }), "{error}");
 }
 
 #[tokio::test]

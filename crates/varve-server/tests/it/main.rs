@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod book;
+mod bounded;
 mod consume;
 mod errors;
+mod gate;
 mod health;
 mod lifecycle;
 mod produce;
