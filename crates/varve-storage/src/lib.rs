@@ -12,6 +12,7 @@
 //! decides) and `log::writer` (what is written when).
 
 mod atomic_file;
+mod chain;
 mod checkpoint;
 mod completion;
 mod config;
@@ -34,6 +35,7 @@ mod shared;
 mod sparse_index;
 mod storage;
 mod tail_cache;
+mod verify;
 mod votes;
 mod window;
 mod write_buffer;
@@ -51,4 +53,5 @@ pub use log::{AppendDone, Appended, LogDone, PartitionLog, SegmentInfo, StoredBa
 pub use log_id::LogId;
 pub use producers::{PRODUCER_BATCHES_MAX, ProducerCheck, ProducerTable};
 pub use storage::Storage;
+pub use verify::{Finding, Severity, Summary, verify};
 pub use votes::{Vote, VoteDone, VoteStore};

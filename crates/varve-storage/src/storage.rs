@@ -20,11 +20,11 @@ use varve_env::disk::DiskLock;
 use varve_env::{Env, WorkerHandle};
 use varve_record::{PartitionId, Timestamp};
 
-const LOCK_FILE: &str = "LOCK";
-const NODE_FILE: &str = "node";
-const VOTES_FILE: &str = "votes";
+pub(crate) const LOCK_FILE: &str = "LOCK";
+pub(crate) const NODE_FILE: &str = "node";
+pub(crate) const VOTES_FILE: &str = "votes";
 const POOL_DIR: &str = "pool";
-const PARTITIONS_DIR: &str = "partitions";
+pub(crate) const PARTITIONS_DIR: &str = "partitions";
 /// A partition's directory while it is made, and while it is removed.
 const NEW_SUFFIX: &str = ".new";
 const REMOVED_SUFFIX: &str = ".removed";
@@ -393,7 +393,8 @@ fn partition_name(id: PartitionId) -> String {
     format!("{:010}", id.get())
 }
 
-fn parse_partition(name: &str) -> Option<PartitionId> {
+/// The partition that a directory's name says; `None` for any other name.
+pub(crate) fn parse_partition(name: &str) -> Option<PartitionId> {
     let id = PartitionId::new(name.parse().ok()?);
     (partition_name(id) == name).then_some(id)
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
-use varve_env::disk::{DiskFile, OpenMode};
+use varve_env::disk::{Disk, DiskFile, OpenMode};
 use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 
 /// The file is written anew when it passes this size and is mostly old votes.
@@ -98,7 +98,7 @@ impl VoteStore {
 
     /// Opens the file and writes it anew.
     pub(crate) fn open(shared: Arc<Shared>, path: PathBuf) -> Result<Self, OpenError> {
-        let votes = read_file(&shared, &path)?;
+        let votes = read_file(&*shared.disk, &path)?;
         let file = write_file(&shared, &path, &votes)?;
         let inner = Inner {
             shared,
@@ -271,10 +271,11 @@ fn write_file(
     Ok(VoteFile { file, salt, position, next_index: next, compact_at: COMPACT_BYTES.max(position * 2) })
 }
 
-fn read_file(shared: &Shared, path: &Path) -> Result<BTreeMap<PartitionId, Vote>, OpenError> {
+/// The votes in a file. Changes nothing.
+pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<PartitionId, Vote>, OpenError> {
     let untrusted = |reason| OpenError::Untrusted { path: path.to_path_buf(), reason };
     let failed = |e| FileError::new("read", path, e);
-    let file = shared.disk.open(path, OpenMode::Read).map_err(failed)?;
+    let file = disk.open(path, OpenMode::Read).map_err(failed)?;
     let mut window = Window::new(&*file, file.len_bytes().map_err(failed)?);
     let block = window.get(0, SEGMENT_HEADER_BYTES).map_err(failed)?.ok_or(untrusted("cut short"))?;
     let header =

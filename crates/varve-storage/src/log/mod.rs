@@ -10,6 +10,7 @@ pub(crate) use recover::{create_first_segment, recover};
 pub(crate) use state::Op;
 
 use crate::atomic_file::{AtomicError, AtomicKind, read_atomic, write_atomic};
+use crate::chain::SNAPSHOT_FILE;
 use crate::completion::Completion;
 use crate::shared::Shared;
 use crate::writer_queue::WriterQueue;
@@ -24,11 +25,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use varve_record::{Batch, Index, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use writer::LogWriter;
-
-/// The checkpoint of a clean stop.
-const TAIL_FILE: &str = "tail";
-/// The owner's snapshot.
-const SNAPSHOT_FILE: &str = "snapshot";
 
 /// Called when appended entries are durable, or it is not known whether they ever will be.
 pub type AppendDone = Box<dyn FnOnce(Result<(), AppendError>) + Send>;

@@ -289,6 +289,10 @@ impl LogInner {
         accept: &dyn Fn(&FrameHeader) -> bool,
         frames: &mut Vec<(FrameHeader, bytes::Bytes)>,
     ) -> Result<Piece, ReadError> {
+        if slot.segment.first_index >= until.index {
+            // Nothing in it is durable: it may not even be on the disk yet.
+            return Ok(Piece::Exhausted);
+        }
         let damaged = |position, first_index, last_index, reason| {
             let file = slot.segment.path.clone();
             ReadError::Damaged(Damage { file, position, first_index, last_index, reason })

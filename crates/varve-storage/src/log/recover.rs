@@ -2,13 +2,13 @@
 
 use super::state::{LogState, Previous, new_header, new_slot};
 use super::writer::LogWriter;
-use super::{SNAPSHOT_FILE, TAIL_FILE};
-use crate::atomic_file::{AtomicKind, TEMPORARY_SUFFIX, read_atomic};
+use crate::atomic_file::{AtomicKind, read_atomic};
+use crate::chain::{Chain, FoundSegment, TAIL_FILE, look_around};
 use crate::replay::{Replayed, Start, replay};
 use crate::scan::ScanError;
-use crate::segment::{Segment, SegmentName, Slot, Slots};
+use crate::segment::{Segment, SegmentName, Slots};
 use crate::segment_file::{Tail, create_segment, delete_segment, read_checkpoint};
-use crate::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentHeaderFault};
+use crate::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::shared::Shared;
 use crate::sparse_index::SparseIndex;
 use crate::tail_cache::TailCache;
@@ -22,17 +22,6 @@ use varve_record::{Index, PartitionId};
 
 /// A rewrite of doubtful entries goes in pieces of this size.
 const REWRITE_BYTES: u64 = 1024 * 1024;
-
-/// What is in a log's directory.
-struct Found {
-    segments: Vec<FoundSegment>,
-    indexes: Vec<SegmentName>,
-}
-
-struct FoundSegment {
-    segment: Arc<Segment>,
-    len_bytes: u64,
-}
 
 /// Makes the first segment of a new log in `dir`, which will be renamed to `final_dir`.
 pub(crate) fn create_first_segment(
@@ -55,85 +44,19 @@ pub(crate) fn recover(
     partition: PartitionId,
     config: &PartitionConfig,
 ) -> Result<(LogState, LogWriter), OpenError> {
-    let found = look_around(shared, dir, partition)?;
+    let found = look_around(&*shared.disk, dir, partition)?;
+    for path in &found.temporaries {
+        shared.disk.remove_file(path).map_err(|e| FileError::new("remove", path, e))?;
+    }
+    for path in &found.unknown {
+        tracing::warn!(path = %path.display(), "unknown file is left alone");
+    }
     let next_sequence = found.segments.iter().map(|f| f.segment.sequence).max().unwrap_or(0) + 1;
     let chain = Chain::of(found, dir)?;
     let last = chain.kept.last().expect("a chain has at least one segment");
     let tail = Ending::read(shared, dir, last, config)?;
     let mut log = Assembled { shared, dir, partition, config, next_sequence, chain, ending: tail };
     log.finish()
-}
-
-/// A log's segments, in order, and those that a truncation superseded.
-struct Chain {
-    kept: Vec<FoundSegment>,
-    superseded: Vec<FoundSegment>,
-    damage: Option<Damage>,
-    /// A segment is missing behind the last one.
-    end_missing: bool,
-}
-
-impl Chain {
-    fn of(found: Found, dir: &Path) -> Result<Self, OpenError> {
-        let Found { mut segments, indexes } = found;
-        segments.sort_by_key(|found| std::cmp::Reverse(found.segment.sequence));
-        let mut chain = Self { kept: Vec::new(), superseded: Vec::new(), damage: None, end_missing: false };
-        let mut reset = false;
-        for found in segments {
-            let begins = chain.kept.last().map(|next| next.segment.first_index);
-            if reset || begins.is_some_and(|begins| found.segment.first_index >= begins) {
-                chain.superseded.push(found);
-                continue;
-            }
-            reset = found.segment.header.is_ok_and(|header| header.reset);
-            chain.kept.push(found);
-        }
-        chain.kept.reverse();
-        let Some(last) = chain.kept.last() else {
-            return Err(OpenError::Untrusted { path: dir.to_path_buf(), reason: "without any segment" });
-        };
-        // Only a segment that has a successor gets an index.
-        let sequence = last.segment.sequence;
-        chain.end_missing = indexes.iter().any(|index| index.sequence >= sequence);
-        chain.damage = chain.find_damage(dir);
-        Ok(chain)
-    }
-
-    fn find_damage(&self, dir: &Path) -> Option<Damage> {
-        let bad_header = self.kept.iter().enumerate().find_map(|(place, found)| {
-            let reason = found.segment.header.as_ref().err()?;
-            Some(self.damage_of(place, &found.segment.path, reason))
-        });
-        let hole = self.kept.windows(2).enumerate().find_map(|(place, pair)| {
-            let (before, after) = (&pair[0].segment, pair[1].segment.header.as_ref().ok()?);
-            let joined = after.previous_sequence == before.sequence;
-            (!joined).then(|| self.damage_of(place, dir, "a segment is missing"))
-        });
-        let end =
-            self.end_missing.then(|| self.damage_of(self.kept.len() - 1, dir, "the last segment is missing"));
-        bad_header.or(hole).or(end)
-    }
-
-    fn damage_of(&self, place: usize, file: &Path, reason: &'static str) -> Damage {
-        let behind = self.kept.get(place + 1).and_then(|next| next.segment.first_index.prev());
-        let first_index = self.kept[place].segment.first_index;
-        Damage { file: file.to_path_buf(), position: 0, first_index, last_index: behind, reason }
-    }
-
-    fn slots(&self) -> Vec<Slot> {
-        let slot = |place: usize, found: &FoundSegment| {
-            let next = self.kept.get(place + 1);
-            let after = next.and_then(|next| next.segment.header.ok());
-            let end = after.filter(|header| header.previous_sequence == found.segment.sequence);
-            Slot {
-                segment: Arc::clone(&found.segment),
-                end: end.map_or(found.len_bytes, |header| header.previous_end),
-                next_index: next.map_or(Index::new(u64::MAX), |next| next.segment.first_index),
-                index: None,
-            }
-        };
-        self.kept.iter().enumerate().map(|(place, found)| slot(place, found)).collect()
-    }
 }
 
 /// What the last segment says of the log's end.
@@ -397,49 +320,5 @@ fn read_tail(shared: &Shared, dir: &Path) -> Option<Tail> {
             tracing::warn!(?error, "the checkpoint of the last clean stop cannot be used");
             None
         }
-    }
-}
-
-fn look_around(shared: &Shared, dir: &Path, partition: PartitionId) -> Result<Found, OpenError> {
-    let entries = shared.disk.list(dir).map_err(|e| FileError::new("list", dir, e))?;
-    let mut found = Found { segments: Vec::new(), indexes: Vec::new() };
-    for entry in entries {
-        let path = dir.join(&entry.name);
-        if let Some(name) = SegmentName::parse_log(&entry.name) {
-            let header = read_segment_header(shared, &path, partition, name)?;
-            let segment = Arc::new(Segment::found(dir, partition, name, header));
-            found.segments.push(FoundSegment { segment, len_bytes: entry.len_bytes });
-        } else if let Some(name) = SegmentName::parse_index(&entry.name) {
-            found.indexes.push(name);
-        } else if entry.name.ends_with(TEMPORARY_SUFFIX) {
-            // Half of a file that never got its name: nothing in it was ever promised.
-            shared.disk.remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
-        } else if entry.name != TAIL_FILE && entry.name != SNAPSHOT_FILE {
-            tracing::warn!(path = %path.display(), "unknown file is left alone");
-        }
-    }
-    Ok(found)
-}
-
-fn read_segment_header(
-    shared: &Shared,
-    path: &Path,
-    partition: PartitionId,
-    name: SegmentName,
-) -> Result<Result<SegmentHeader, &'static str>, OpenError> {
-    let file = shared.disk.open(path, OpenMode::Read).map_err(|e| FileError::new("open", path, e))?;
-    let mut window = Window::new(&*file, SEGMENT_HEADER_BYTES as u64).with_read_ahead(0);
-    let block = window.get(0, SEGMENT_HEADER_BYTES).map_err(|e| FileError::new("read", path, e))?;
-    let Some(block) = block else { return Ok(Err("the segment's header is cut short")) };
-    let block = block[..].try_into().expect("the window gives what it is asked for");
-    match SegmentHeader::decode(block) {
-        Ok(header) => {
-            let belongs = header.partition == partition
-                && header.sequence == name.sequence
-                && header.first_index == name.first_index;
-            Ok(if belongs { Ok(header) } else { Err("the segment belongs to another place") })
-        }
-        Err(SegmentHeaderFault::Damaged(reason)) => Ok(Err(reason)),
-        Err(SegmentHeaderFault::Newer(found)) => Err(OpenError::Newer { path: path.to_path_buf(), found }),
     }
 }

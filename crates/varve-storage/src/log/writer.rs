@@ -3,6 +3,7 @@
 use super::LogInner;
 use super::state::Op;
 use crate::atomic_file::{AtomicKind, write_atomic};
+use crate::chain::TAIL_FILE;
 use crate::completion::{Completion, refuse};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind};
 use crate::segment::Segment;
@@ -345,6 +346,8 @@ impl LogWriter {
         self.position = header.first_position;
         self.allocated = allocated;
         self.grow_bytes = GROW_BYTES_MIN;
+        // What was written before may have been taken back.
+        self.unsynced_below = Index::new(0);
         self.marked = false;
         Ok(())
     }
@@ -435,7 +438,7 @@ impl LogWriter {
             index,
             state,
         };
-        write_atomic(&*log.shared.disk, &log.dir.join(super::TAIL_FILE), AtomicKind::Tail, &tail.encode())?;
+        write_atomic(&*log.shared.disk, &log.dir.join(TAIL_FILE), AtomicKind::Tail, &tail.encode())?;
         self.tidy(log);
         Ok(())
     }

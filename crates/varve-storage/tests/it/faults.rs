@@ -323,8 +323,7 @@ fn a_tail_cut_at_every_byte_opens_with_all_before_it() {
     let len = world.disk.contents(&path).unwrap().len() as u64;
     let end = 4096 + 64 + 96 + 6 * 400;
     for cut in 4096 + 200..end.min(len) {
-        let mut copy = World::new(cut);
-        copy.disk = world.disk.fork(1);
+        let copy = world.copy();
         copy.disk.open(&path, OpenMode::Write).unwrap().set_len(cut).unwrap();
         let (storage, log) = copy.open_log();
         // A cut is no flipped bit: nothing behind it says that the entries were durable.
@@ -378,8 +377,7 @@ fn every_flipped_byte_is_found_or_harmless() {
                 if (200..4000).contains(&position) && position % 97 != 0 {
                     continue;
                 }
-                let mut copy = World::new(6);
-                copy.disk = world.disk.fork(1);
+                let copy = world.copy();
                 copy.disk.flip(&path, position as u64, 1 << (position % 8)).unwrap();
                 check_flipped(&copy, &entries, &path, position);
             }

@@ -38,6 +38,13 @@ impl World {
         Self { disk: FaultyDisk::new(seed), runtime, seed, config, storage_config }
     }
 
+    /// Another world with the same files.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new(self.seed);
+        let (config, storage_config) = (self.config.clone(), self.storage_config.clone());
+        Self { disk: self.disk.fork(self.seed), config, storage_config, ..copy }
+    }
+
     pub(crate) fn env(&self) -> Env {
         Env {
             disk: Arc::new(self.disk.clone()),

@@ -5,3 +5,5 @@
 mod basics;
 mod faults;
 mod harness;
+mod model;
+mod verifying;
