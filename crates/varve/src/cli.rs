@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use varve_api::TopicName;
 
-use crate::commands::{bench, completion, consume, health, produce, topic, version};
+use crate::commands::{bench, completion, consume, health, produce, topic, verify, version};
 use crate::config::ServerFlags;
 use crate::units::parse_duration;
 
@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Topic(topic::TopicCommand),
     /// Say whether a server can serve
     Health(health::HealthArgs),
+    /// Check every checksum in a data directory whose server is stopped
+    Verify(verify::VerifyArgs),
     /// Measure a server
     Bench(bench::BenchArgs),
     /// Write a completion script for a shell

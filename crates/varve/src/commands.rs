@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod produce;
 pub(crate) mod server;
 pub(crate) mod topic;
+pub(crate) mod verify;
 pub(crate) mod version;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Consume(args) => block_on(consume::run(args)),
         Command::Topic(command) => block_on(topic::run(command, verbosity)),
         Command::Health(args) => block_on(health::run(args)),
+        Command::Verify(args) => verify::run(&args, verbosity),
         Command::Bench(args) => block_on(bench::run(args, verbosity)),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),

@@ -222,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_every_key_with_its_default() {
+        let readme = include_str!("../../../../README.md");
+        for key in super::super::KEYS {
+            let row = format!("| `{}` | ", key.name);
+            let row = readme.lines().find(|line| line.starts_with(&row)).expect(key.name);
+            let default = row.split(" | ").nth(1).expect("a cell");
+            let given = default.strip_prefix('`').and_then(|cell| cell.strip_suffix('`')).unwrap_or("");
+            assert_eq!(given, key.default, "{}", key.name);
+        }
+    }
+
+    #[test]
     fn flags_over_environment_over_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("v.yaml");

@@ -75,7 +75,9 @@ fn what_stands_in_the_way_is_6() {
 fn outside_of_the_log_is_7() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    server.produce(&["events"], b"a\nb\nc\n");
+    for line in [b"a\n", b"b\n", b"c\n"] {
+        server.produce(&["events"], line);
+    }
     server.run(&["consume", "events", "--from", "99"]).fails(7, "OFFSET_BEYOND_TAIL");
     assert_eq!(server.run(&["consume", "events", "--from", "99", "--clamp"]).ok().text(), "");
     server.run(&["topic", "trim", "events", "--before", "2"]).ok();

@@ -8,3 +8,4 @@ mod produce_consume;
 mod shell;
 mod support;
 mod topics;
+mod verify;
