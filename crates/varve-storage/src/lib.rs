@@ -21,6 +21,8 @@ mod end_state;
 mod entry;
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod log;
 mod log_id;
 mod lru;

@@ -399,7 +399,7 @@ fn check_flipped(world: &World, entries: &[Entry], path: &Path, position: usize)
     for expected in entries {
         let index = expected.log_id.index;
         match log.entries(index, index.next(), 1) {
-            Ok(read) => assert_eq!(read, [expected.clone()], "{what}"),
+            Ok(read) => assert_eq!(read, std::slice::from_ref(expected), "{what}"),
             Err(ReadError::Damaged(damage)) => {
                 found = true;
                 assert!(damage.file.starts_with(path.parent().unwrap()), "{what}: {damage}");
@@ -448,8 +448,9 @@ fn missing_and_wrong_indexes_are_made_anew() {
 
 #[test]
 fn files_that_are_missing_or_empty_are_never_taken_for_an_empty_log() {
-    // Each: what is done to the files, and whether the whole storage is refused.
-    let all: [(&str, fn(&World) -> PathBuf); 4] = [
+    /// Which file it is that goes.
+    type Victim = fn(&World) -> PathBuf;
+    let all: [(&str, Victim); 4] = [
         ("middle segment removed", |world| world.files(".log")[1].clone()),
         ("last segment removed", |world| world.files(".log").last().unwrap().clone()),
         ("votes removed", |_| Path::new(DIR).join("votes")),
