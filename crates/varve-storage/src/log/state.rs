@@ -281,8 +281,10 @@ pub(crate) fn new_header(
     first_index: Index,
     reset: bool,
 ) -> SegmentHeader {
+    // Partition and sequence make it unlike any before it even where a generator begins anew with the same seed.
+    let place = partition.get().rotate_left(32) ^ sequence.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     SegmentHeader {
-        incarnation: entropy.next_u64(),
+        incarnation: entropy.next_u64() ^ place,
         partition,
         sequence,
         previous_sequence: previous.map_or(0, |p| p.sequence),

@@ -4,6 +4,7 @@
 
 mod basics;
 mod faults;
+mod fixtures;
 mod harness;
 mod model;
 mod verifying;
