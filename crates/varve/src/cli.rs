@@ -79,7 +79,8 @@ Examples:
 /// Which server is talked to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
-    /// The cluster: any of its servers, as varve://HOST:PORT[,HOST:PORT]
+    // No doc comment: rustdoc takes the brackets for a link.
+    #[arg(help = "The cluster: any of its servers, as varve://HOST:PORT[,HOST:PORT]")]
     #[arg(
         short,
         long,

@@ -1,6 +1,7 @@
 //! `varve server`.
 
 use std::io;
+use std::path::Path;
 
 use varve_env::Env;
 use varve_server::{Node, NodeConfig, StartError};
@@ -34,7 +35,7 @@ async fn serve(config: ServerConfig) -> Result<(), Failure> {
     let node = tokio::select! {
         biased;
         () = interrupt.wait() => return Ok(()),
-        node = Node::start(Env::real(), node_config(config)) => node.map_err(start_failure)?,
+        node = Node::start(Env::real(), node_config(config)) => node.map_err(|error| start_failure(&data_dir, &error))?,
     };
     let address = format!("varve://{}", node.rpc_addr());
     let node_id = node.identity().node_id.get();
@@ -79,8 +80,8 @@ fn config_failure(error: ConfigError) -> Failure {
     }
 }
 
-fn start_failure(error: StartError) -> Failure {
-    match &error {
+fn start_failure(data_dir: &Path, error: &StartError) -> Failure {
+    match error {
         StartError::Config(_) | StartError::Storage(OpenError::Setting { .. }) => {
             Failure::usage(error.to_string())
         }
@@ -88,8 +89,9 @@ fn start_failure(error: StartError) -> Failure {
             let failure = Failure::new(Exit::Precondition, error.to_string());
             failure.hint("one server at a time may have a data directory")
         }
-        StartError::Storage(OpenError::File(file)) if file.kind() == io::ErrorKind::NotADirectory => {
-            Failure::new(Exit::General, format!("{} is no directory", file.path.display()))
+        StartError::Storage(OpenError::File(_)) if data_dir.is_file() => {
+            let message = format!("data directory {} is a file", data_dir.display());
+            Failure::new(Exit::General, message).hint("give a directory with --data-dir")
         }
         StartError::NotBootstrapped { dir } => {
             let message = format!("data directory {} holds no cluster", dir.display());

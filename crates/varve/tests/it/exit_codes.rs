@@ -105,7 +105,8 @@ fn the_rest_is_1() {
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
     let file = file.to_str().unwrap();
-    run(&mut varve(&["server", "--data-dir", file, "--bootstrap", "--rpc-port", "0"])).fails(1, file);
+    let on_file = run(&mut varve(&["server", "--data-dir", file, "--bootstrap", "--rpc-port", "0"]));
+    on_file.fails(1, &format!("data directory {file} is a file"));
 
     let input = [&b"fine\n"[..], &vec![b'x'; 2 * 1024 * 1024], b"\n"].concat();
     let large = run_with_input(&mut server.varve(&["produce", "events"]), &input);
