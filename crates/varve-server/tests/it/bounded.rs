@@ -8,12 +8,13 @@ use futures::StreamExt;
 use tokio::task::JoinSet;
 use varve_api::error::{ApiError, Reason, meta};
 use varve_api::v1;
+use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_record::Compression;
 use varve_server::{Node, STREAM_BYTES_IN_FLIGHT_MAX, STREAM_WINDOW_BYTES};
 
 use crate::gate::Gate;
-use crate::support::{SOON, batch, config, connect, encoded, refused, values, within};
+use crate::support::{SOON, TOPIC, batch, config, connect, encoded, refused, values, within};
 
 const MIB: usize = 1024 * 1024;
 
@@ -58,7 +59,7 @@ async fn nothing_is_acknowledged_or_shown_before_it_is_on_the_disk() {
     assert_eq!(ApiError::from_status(&status).reason, Reason::Deadline);
     let none = v1::ProduceRequest { acks: v1::Acks::None.into(), ..values(&["c"]) };
     within(log.produce(none)).await.expect("who asks for no acknowledgement gets one at once");
-    let tail = || v1::GetTailRequest { topic: "events".to_owned(), ..Default::default() };
+    let tail = || v1::GetTailRequest { topic: TOPIC.to_owned(), ..Default::default() };
     assert_eq!(within(log.get_tail(tail())).await.unwrap().into_inner().high_watermark, 1);
 
     gate.open();
@@ -70,13 +71,16 @@ async fn nothing_is_acknowledged_or_shown_before_it_is_on_the_disk() {
     within(node.shutdown()).await.unwrap();
 }
 
-/// The disk stands still: what a stream may send is what may be undecided, and what the connection's windows hold.
+/// The disk stands still: what a stream may send is what may be undecided, and what the connection's windows hold. The
+/// batches go to several partitions, each of which alone would take more.
 #[tokio::test]
 async fn a_stream_is_held_back_by_the_disk() {
     let gate = Gate::default();
     let node = Node::start(gate.env(), config()).await.unwrap();
     let mut log = LogServiceClient::new(connect(&node).await);
-    log.produce(values(&["before"])).await.unwrap();
+    let mut cluster = ClusterServiceClient::new(connect(&node).await);
+    let topic = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 4, ..Default::default() };
+    cluster.create_topic(topic).await.unwrap();
 
     gate.shut();
     let one = encoded(&batch(&[&vec![0; MIB - 9]], Compression::None));
@@ -85,7 +89,8 @@ async fn a_stream_is_held_back_by_the_disk() {
     let total = 100;
     let requests = futures::stream::iter(1..=total).map(move |request_id| {
         counted.fetch_add(1, Ordering::Relaxed);
-        v1::ProduceStreamRequest { request_id, batch: Some(one.clone()) }
+        let batch = v1::ProduceRequest { partition: Some(request_id as u32 % 4), ..one.clone() };
+        v1::ProduceStreamRequest { request_id, batch: Some(batch) }
     });
     let mut answers = log.produce_stream(requests).await.unwrap().into_inner();
     let (mut last, mut rests) = (0, 0);
