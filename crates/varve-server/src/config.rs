@@ -9,13 +9,10 @@ use varve_net::MuxLimits;
 use varve_record::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use varve_storage::StorageConfig;
 
-use crate::{DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RETENTION_INTERVAL};
+use crate::{DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, RETENTION_INTERVAL};
 
 /// The port that a node serves on by default.
 const RPC_PORT: u16 = 8400;
-
-/// What a batch holds beside its one largest record, at most.
-const BATCH_OVERHEAD_BYTES: usize = 4096;
 
 /// The settings of a node, from wherever they came.
 #[derive(Clone, Debug)]
@@ -117,7 +114,7 @@ impl NodeConfig {
         }
         let partitions_max = varve_controller::PARTITIONS_MAX as u64;
         check_range("default-partitions", u64::from(self.default_partitions), 1, partitions_max)?;
-        let record_max = (BATCH_BYTES_MAX - BATCH_OVERHEAD_BYTES) as u64;
+        let record_max = RECORD_BYTES_SETTING_MAX as u64;
         check_range("record-bytes-max", self.record_bytes_max as u64, 1, record_max)?;
         // A single batch of the largest size must always get through.
         let in_flight = self.produce_bytes_in_flight_max as u64;

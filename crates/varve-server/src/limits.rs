@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use varve_record::BATCH_BYTES_MAX;
+
 /// Room for an HTTP/2 stream that a client sends on, in bytes: a batch of the largest size, so that none waits for a
 /// window.
 pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
@@ -50,6 +52,10 @@ pub const STREAM_PIECES_AHEAD_MAX: usize = 1;
 /// What a record costs in a message beside its key, value and headers, in bytes, as a server counts it to keep pieces
 /// bounded where records are tiny.
 pub const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// The most that the largest record of a topic may be set to, in bytes: a batch of the largest size, less what it holds
+/// beside its one record.
+pub const RECORD_BYTES_SETTING_MAX: usize = BATCH_BYTES_MAX - 4096;
 
 /// Changes of topics that wait for the one before.
 pub const TOPIC_CHANGES_MAX: usize = 64;

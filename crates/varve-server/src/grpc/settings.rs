@@ -3,20 +3,16 @@
 use varve_api::error::ApiError;
 use varve_api::v1;
 use varve_controller::{SettingsChange, TopicSettings};
-use varve_record::BATCH_BYTES_MAX;
 use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
+use crate::RECORD_BYTES_SETTING_MAX;
 use crate::error::invalid;
-
-/// What a batch holds beside its one largest record, at most.
-const BATCH_OVERHEAD_BYTES: usize = 4096;
 
 /// Takes settings from a request, if each can be.
 pub(crate) fn from_wire(settings: Option<v1::TopicSettings>) -> Result<TopicSettings, ApiError> {
     let settings = settings.unwrap_or_default();
-    let record_max = (BATCH_BYTES_MAX - BATCH_OVERHEAD_BYTES) as u64;
     check("settings.segment_bytes", settings.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
-    check("settings.record_bytes_max", settings.record_bytes_max, 1, record_max)?;
+    check("settings.record_bytes_max", settings.record_bytes_max, 1, RECORD_BYTES_SETTING_MAX as u64)?;
     Ok(TopicSettings {
         retention_bytes: settings.retention_bytes,
         retention_ms: settings.retention_ms,

@@ -26,7 +26,7 @@ async fn a_server_with_too_much_under_way_says_so() {
     let mut log = LogServiceClient::new(connect(&node).await);
     log.produce(values(&["before"])).await.unwrap();
 
-    gate.shut();
+    let shut = gate.shut();
     let three_mib =
         encoded(&batch(&[&vec![0; MIB - 9], &vec![0; MIB - 9], &vec![0; MIB - 9]], Compression::None));
     let mut under_way = JoinSet::new();
@@ -38,7 +38,7 @@ async fn a_server_with_too_much_under_way_says_so() {
     let error = refused(within(under_way.join_next()).await.unwrap().unwrap(), Reason::Overloaded);
     assert!(error.retry_after.is_some() && error.get(meta::LIMIT).is_some());
     assert_eq!(under_way.len(), 2);
-    gate.open();
+    drop(shut);
     while let Some(finished) = within(under_way.join_next()).await {
         finished.unwrap().unwrap();
     }
@@ -52,7 +52,7 @@ async fn nothing_is_acknowledged_or_shown_before_it_is_on_the_disk() {
     let mut log = LogServiceClient::new(connect(&node).await);
     log.produce(values(&["a"])).await.unwrap();
 
-    gate.shut();
+    let shut = gate.shut();
     let mut request = tonic::Request::new(values(&["b"]));
     request.set_timeout(Duration::from_millis(100));
     let status = within(log.produce(request)).await.unwrap_err();
@@ -62,7 +62,7 @@ async fn nothing_is_acknowledged_or_shown_before_it_is_on_the_disk() {
     let tail = || v1::GetTailRequest { topic: TOPIC.to_owned(), ..Default::default() };
     assert_eq!(within(log.get_tail(tail())).await.unwrap().into_inner().high_watermark, 1);
 
-    gate.open();
+    drop(shut);
     let deadline = tokio::time::Instant::now() + SOON;
     while within(log.get_tail(tail())).await.unwrap().into_inner().high_watermark < 3 {
         assert!(tokio::time::Instant::now() < deadline, "it never comes to the disk");
@@ -82,7 +82,7 @@ async fn a_stream_is_held_back_by_the_disk() {
     let topic = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 4, ..Default::default() };
     cluster.create_topic(topic).await.unwrap();
 
-    gate.shut();
+    let shut = gate.shut();
     let one = encoded(&batch(&[&vec![0; MIB - 9]], Compression::None));
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
@@ -106,7 +106,7 @@ async fn a_stream_is_held_back_by_the_disk() {
     let most = (STREAM_BYTES_IN_FLIGHT_MAX + STREAM_WINDOW_BYTES as usize) / MIB + 8;
     assert!(last <= most, "{last} MiB were sent, at most {most} should be");
 
-    gate.open();
+    drop(shut);
     let mut answered = 0;
     while let Some(answer) = within(answers.message()).await.unwrap() {
         answered += 1;

@@ -13,11 +13,14 @@ use varve_env::disk::{DirEntry, Disk, DiskFile, DiskLock, DiskSpace, FaultyDisk,
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    pub(crate) fn shut(&self) {
+    /// Shuts it until what this gives is dropped: before the node is, which waits for its writers, in a test that fails too.
+    #[must_use]
+    pub(crate) fn shut(&self) -> Shut {
         *self.0.0.lock().unwrap() = true;
+        Shut(self.clone())
     }
 
-    pub(crate) fn open(&self) {
+    fn open(&self) {
         *self.0.0.lock().unwrap() = false;
         self.0.1.notify_all();
     }
@@ -32,6 +35,15 @@ impl Gate {
         while *shut {
             shut = self.0.1.wait(shut).unwrap();
         }
+    }
+}
+
+/// Opens a gate when it is dropped.
+pub(crate) struct Shut(Gate);
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        self.0.open();
     }
 }
 
