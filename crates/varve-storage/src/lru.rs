@@ -46,6 +46,13 @@ impl<K: Ord + Copy, V: Clone> Lru<K, V> {
         }
     }
 
+    /// Forgets all keys but those that `keep` names.
+    pub(crate) fn retain(&self, keep: impl Fn(K) -> bool) {
+        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.by_key.retain(|key, _| keep(*key));
+        state.by_use.retain(|_, key| keep(*key));
+    }
+
     pub(crate) fn remove(&self, key: K) -> Option<V> {
         let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (used, value) = state.by_key.remove(&key)?;
@@ -68,5 +75,7 @@ mod tests {
         assert_eq!((lru.get(1), lru.get(2), lru.get(3)), (Some('a'), None, Some('c')));
         assert_eq!(lru.remove(1), Some('a'));
         assert_eq!((lru.remove(1), lru.get(3)), (None, Some('c')));
+        lru.retain(|key| key != 3);
+        assert_eq!((lru.get(3), lru.remove(3)), (None, None));
     }
 }

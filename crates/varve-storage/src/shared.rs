@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use varve_env::Entropy;
 use varve_env::disk::{Disk, DiskFile};
+use varve_record::PartitionId;
 
 /// The share of the disk that the reserve never passes: one part in so many.
 const RESERVE_DISK_PARTS: u64 = 20;
@@ -60,6 +61,12 @@ impl Shared {
             config,
             pool,
         }
+    }
+
+    /// Lets go of the files and indexes of a partition.
+    pub(crate) fn forget(&self, partition: PartitionId) {
+        self.files.retain(|key| key.0 != partition);
+        self.indexes.retain(|key| key.0 != partition);
     }
 
     /// A write or sync failed: tells the owner, once.

@@ -3,6 +3,7 @@
 use crate::atomic_file::{AtomicError, AtomicKind, TEMPORARY_SUFFIX, read_atomic, sync_parent, write_atomic};
 use crate::log::{LogInner, Op, create_first_segment, recover};
 use crate::pool::Pool;
+use crate::segment::SegmentName;
 use crate::shared::Shared;
 use crate::writer_queue::WriterQueue;
 use crate::{
@@ -191,14 +192,21 @@ impl Storage {
             }
             logs.remove(&id).and_then(|log| log.upgrade())
         };
+        let mut in_use = false;
         if let Some(log) = log {
             log.stop(StopReason::Closed);
             log.enqueue([Op::Abandon]);
             log.queue().run_all();
+            // A handle that is left may be reading: its files must not be written over.
+            in_use = Arc::strong_count(&log) > 1;
         }
         let removed = with_suffix(&dir, REMOVED_SUFFIX);
         shared.disk.rename(&dir, &removed).map_err(|e| FileError::new("rename", &dir, e))?;
         sync_parent(&*shared.disk, &dir)?;
+        shared.forget(id);
+        if !in_use {
+            pool_segments(shared, &removed)?;
+        }
         shared.disk.remove_dir_all(&removed).map_err(|e| FileError::new("remove", &removed, e))?;
         Ok(())
     }
@@ -362,6 +370,17 @@ fn clear_partitions(env: &Env, dir: &Path) -> Result<(), FileError> {
             env.disk.remove_dir_all(&path).map_err(|e| FileError::new("remove", &path, e))?;
         } else if parse_partition(&entry.name).is_none() {
             tracing::warn!(path = %path.display(), "unknown file is left alone");
+        }
+    }
+    Ok(())
+}
+
+/// Moves the segments of a removed partition into the pool.
+fn pool_segments(shared: &Shared, dir: &Path) -> Result<(), FileError> {
+    for entry in shared.disk.list(dir).map_err(|e| FileError::new("list", dir, e))? {
+        if SegmentName::parse_log(&entry.name).is_some() {
+            let path = dir.join(&entry.name);
+            shared.pool.put(&path, entry.len_bytes).map_err(|e| FileError::new("remove", &path, e))?;
         }
     }
     Ok(())

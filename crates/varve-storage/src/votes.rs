@@ -27,6 +27,8 @@ use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 const COMPACT_BYTES: u64 = 1024 * 1024;
 /// Zeros at the end of a new file: votes are written over blocks that exist.
 const SPARE_BYTES: usize = 64 * 1024;
+/// Votes that may wait for a sync: more than one for each group that a node can hold.
+const WAITING_MAX: usize = 64 * 1024;
 const VOTE_BYTES: usize = 8 + 8 + 8 + 8;
 const HAS_CANDIDATE: u64 = 1;
 const COMMITTED: u64 = 2;
@@ -163,6 +165,12 @@ impl VoteStore {
         if let Some(reason) = queue.stopped.clone() {
             drop(queue);
             return done(Err(AppendError::StorageStopped(reason)));
+        }
+        if queue.waiting.len() >= WAITING_MAX {
+            let queued_entries = queue.waiting.len();
+            drop(queue);
+            let queued_bytes = queued_entries * VOTE_BYTES;
+            return done(Err(AppendError::QueueFull { queued_bytes, queued_entries }));
         }
         queue.waiting.push((group, vote, done));
         let waker = queue.waker.take();

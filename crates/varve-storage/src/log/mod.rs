@@ -139,7 +139,8 @@ impl LogInner {
     pub(crate) fn tick(self: &Arc<Self>) {
         let op = {
             let mut state = self.lock();
-            if state.stopped.is_some() {
+            // Nothing is written to a log whose end is in doubt, not even a marker.
+            if state.stopped.is_some() || state.end_in_doubt {
                 return;
             }
             if state.full {
@@ -199,7 +200,7 @@ impl PartitionLog {
         let mut ops = Vec::with_capacity(1);
         let (appended, waker) = {
             let mut state = inner.lock();
-            state.admit(&inner.config, inner.shared.is_low_on_space())?;
+            state.admit(&entries, &inner.config, inner.shared.is_low_on_space())?;
             let stamped = state.stamp(entries)?;
             let appended = state.plan(stamped, done, &inner.planner(), &mut ops);
             // Under the lock, so that the queue holds entries in the log's order.

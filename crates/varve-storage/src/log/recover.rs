@@ -209,8 +209,9 @@ impl Assembled<'_> {
             self.ending.make_durable(&last.path)?;
             self.shared.disk.sync_dir(self.dir).map_err(|e| FileError::new("sync", self.dir, e))?;
         }
-        let writer =
-            LogWriter::new(last, self.ending.file.take(), self.ending.position, self.ending.len_bytes);
+        // A log that was stopped cleanly may stay idle: it holds no file until it is written to.
+        let file = self.ending.file.take().filter(|_| !self.ending.clean);
+        let writer = LogWriter::new(last, file, self.ending.position, self.ending.len_bytes);
         let mut log = self.state(slots, damage, end_in_doubt);
         let writer = if end_in_doubt || !self.ending.leftovers {
             writer

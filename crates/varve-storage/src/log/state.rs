@@ -102,7 +102,12 @@ impl LogState {
     }
 
     /// Refuses what may not be appended now.
-    pub(crate) fn admit(&self, config: &PartitionConfig, low_on_space: bool) -> Result<(), AppendError> {
+    pub(crate) fn admit(
+        &self,
+        entries: &[Entry],
+        config: &PartitionConfig,
+        low_on_space: bool,
+    ) -> Result<(), AppendError> {
         if let Some(reason) = &self.stopped {
             return Err(AppendError::StorageStopped(reason.clone()));
         }
@@ -115,7 +120,11 @@ impl LogState {
         if self.full || low_on_space {
             return Err(AppendError::DiskFull);
         }
-        if self.queued_bytes >= config.queue_bytes_max || self.queued_entries >= config.queue_entries_max {
+        let bytes = self.queued_bytes + entries.iter().map(cost).sum::<usize>();
+        let too_much =
+            bytes > config.queue_bytes_max || self.queued_entries + entries.len() > config.queue_entries_max;
+        // Whatever is larger than the whole queue passes alone.
+        if too_much && self.queued_entries > 0 {
             let (queued_bytes, queued_entries) = (self.queued_bytes, self.queued_entries);
             return Err(AppendError::QueueFull { queued_bytes, queued_entries });
         }

@@ -407,6 +407,10 @@ impl LogWriter {
 
     /// Leaves the log so that the next start reads nothing but its tail.
     fn close(&mut self, log: &LogInner, completed: &mut Vec<Completion>) -> Result<(), FileError> {
+        if log.lock().end_in_doubt {
+            // What is damaged stays as it is.
+            return Ok(());
+        }
         let result = self.flush_and_sync(log, completed).and_then(|()| self.write_marker(log));
         if let Err(halt) = result {
             let error = halt.into_error(&self.segment);
@@ -414,14 +418,13 @@ impl LogWriter {
             self.refuse_all(log, &reason, completed);
             return Err(error);
         }
-        let (state, index, intact) = {
+        let (state, index, written) = {
             let log_state = log.lock();
-            let intact = log_state.damage.is_none()
-                && self.segment.sequence == log_state.slots.last().segment.sequence;
-            (log_state.end.clone(), log_state.index.clone(), intact)
+            let last = &log_state.slots.last().segment;
+            (log_state.end.clone(), log_state.index.clone(), last.sequence == self.segment.sequence)
         };
         let Ok(header) = self.segment.header else { return Ok(()) };
-        if !intact {
+        if !written {
             return Ok(());
         }
         let segment = Arc::clone(&self.segment);

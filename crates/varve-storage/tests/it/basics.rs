@@ -329,6 +329,10 @@ fn partitions_are_made_once_opened_once_and_removed_for_good() {
     let gone = storage.open_partition(PartitionId::new(22), world.config.clone());
     assert!(matches!(gone, Err(OpenError::NoSuchPartition { .. })));
     append(&world, &log, vec![blank(0)]);
+    // Made again under the same number, it holds nothing of its former self.
+    let again = storage.create_partition(PartitionId::new(22), world.config.clone()).unwrap();
+    append(&world, &again, vec![command(5, 0, b"new")]);
+    assert_eq!(all_entries(&again)[0].body, "new");
 }
 
 #[test]
