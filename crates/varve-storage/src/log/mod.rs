@@ -3,6 +3,7 @@
 mod change;
 mod read;
 mod recover;
+mod segment_reader;
 mod state;
 mod writer;
 

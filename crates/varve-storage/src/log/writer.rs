@@ -5,7 +5,7 @@ use super::state::Op;
 use crate::atomic_file::{AtomicKind, write_atomic};
 use crate::chain::TAIL_FILE;
 use crate::completion::{Completion, refuse};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Salt, frame_len};
 use crate::segment::Segment;
 use crate::segment_file::{Tail, create_segment, delete_segment, write_index};
 use crate::shared::is_no_space;
@@ -236,7 +236,7 @@ impl LogWriter {
     /// Where the next append was planned to go.
     fn planned_position(&self) -> u64 {
         let frames = self.run.iter().flat_map(|(_, entries)| entries);
-        self.position + frames.map(|entry| crate::frame::frame_len(entry.body.len())).sum::<u64>()
+        self.position + frames.map(|entry| frame_len(entry.body.len())).sum::<u64>()
     }
 
     pub(super) fn flush_and_sync(
@@ -380,7 +380,7 @@ impl LogWriter {
             let state = log.lock();
             (state.durable_below, state.end.clone())
         };
-        let salt = crate::frame::Salt::new(header.incarnation);
+        let salt = Salt::new(header.incarnation);
         let frame = FrameHeader {
             kind: FrameKind::Marker,
             body_len: 0,
