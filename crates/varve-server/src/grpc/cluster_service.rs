@@ -11,7 +11,7 @@ use varve_api::v1::cluster_service_server::ClusterService;
 use varve_record::Offset;
 
 use super::Shared;
-use super::convert::status;
+use super::convert::{status, to_wire_time};
 use super::settings::{as_change, from_wire, to_wire};
 use crate::error::{produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
@@ -121,7 +121,7 @@ impl ClusterApi {
                 .slots()
                 .map(|(number, _, slot)| self.describe_partition(number, slot))
                 .collect(),
-            create_time: None,
+            create_time: Some(to_wire_time(topic.described.created_ms)),
         }
     }
 
