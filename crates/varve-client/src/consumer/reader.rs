@@ -160,12 +160,13 @@ impl Session {
 
     /// Takes what is wanted of a message, and moves on.
     fn take(&mut self, message: v1::ConsumeResponse) -> Result<Vec<ConsumedBatch>, ClientError> {
+        let log_start = Offset::new(message.log_start_offset.min(Offset::MAX.get()));
         let mut batches = Vec::with_capacity(message.batches.len());
         for encoded in message.batches {
             let batch = Batch::decode(encoded.data);
             let damaged = |error| ClientError::Damaged { partition: self.partition, source: Arc::new(error) };
             let append_time = encoded.append_time.as_ref().and_then(ms_from_timestamp);
-            batches.extend(self.want(batch.map_err(damaged)?, append_time)?);
+            batches.extend(self.want(batch.map_err(damaged)?, append_time, log_start)?);
         }
         if !matches!(self.position, Position::At(_)) {
             // Nothing came yet, but now it is known where it will.
@@ -174,15 +175,23 @@ impl Session {
         Ok(batches)
     }
 
-    /// The batch with what is wanted of it, if anything is.
-    fn want(&mut self, batch: Batch, append_time: Option<i64>) -> Result<Option<ConsumedBatch>, ClientError> {
+    /// The batch with what is wanted of it, if anything is: it may begin with records that are trimmed, since batches
+    /// are not cut.
+    fn want(
+        &mut self,
+        batch: Batch,
+        append_time: Option<i64>,
+        log_start: Offset,
+    ) -> Result<Option<ConsumedBatch>, ClientError> {
         let (base, last) = (batch.base_offset(), batch.last_offset());
         let due = match self.position {
             Position::At(due) if base > due && !self.clamp => {
                 return Err(ClientError::Gap { partition: self.partition, expected: due, found: base });
             }
-            Position::At(due) => due.max(base),
-            Position::Start | Position::Since(_) => base,
+            // Without `clamp` a server that begins here found it kept, and what was trimmed since must be no gap.
+            Position::At(due) if !self.clamp => due,
+            Position::At(due) => due.max(base).max(log_start),
+            Position::Start | Position::Since(_) => base.max(log_start),
         };
         if last < due {
             return Ok(None);

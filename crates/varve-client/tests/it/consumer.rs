@@ -72,6 +72,27 @@ async fn starts_where_it_is_asked() {
 }
 
 #[tokio::test]
+async fn what_is_trimmed_of_a_batch_is_not_given() {
+    within(async {
+        let (cluster, client) = filled(1).await;
+        cluster.state().partitions[0].log_start = 37;
+        cluster.state().quiet = true;
+        assert_eq!(read_from(&client, ReadFrom::Start).await, numbers(37..100));
+        assert_eq!(read_from(&client, ReadFrom::Time(Timestamp::new(5))).await, numbers(37..100));
+        assert_eq!(read_from(&client, ReadFrom::Offset(Offset::new(38))).await, numbers(38..100));
+        for offset in [0, 35] {
+            let from = ReadFrom::Offset(Offset::new(offset));
+            let consumer = client.consumer(TOPIC).from(from).clamp(true).until_end();
+            let consumer = consumer.build().await.expect("it is there");
+            assert_eq!(read(consumer).await.expect("nothing fails"), numbers(37..100));
+        }
+        let consumer = client.consumer(TOPIC).max_records(5).build().await.expect("it is there");
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(37..42));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn stops_where_it_is_asked() {
     within(async {
         let (_cluster, client) = filled(1).await;

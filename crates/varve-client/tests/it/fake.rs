@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) calls: HashMap<&'static str, usize>,
     /// Batches sent to consumers.
     pub(crate) batches_sent: usize,
+    /// Reads begin with no heartbeat.
+    pub(crate) quiet: bool,
     /// Producers are forgotten before the next batch.
     pub(crate) forgotten: bool,
 }
@@ -222,6 +224,26 @@ impl Partition {
         self.batches.last().map_or(0, |batch| batch.last_offset().get() + 1)
     }
 
+    /// Where a read begins; the append time of a record is its offset, in milliseconds.
+    fn start(&self, from: Option<v1::ReadFrom>) -> Result<u64, ApiError> {
+        let from = from.unwrap_or_default();
+        let kept = self.log_start..=self.next_offset();
+        match from.start {
+            Some(Start::Offset(offset)) if kept.contains(&offset) || from.clamp => {
+                Ok(offset.clamp(*kept.start(), *kept.end()))
+            }
+            Some(Start::Offset(offset)) if offset < self.log_start => {
+                Err(ApiError::new(Reason::OffsetTrimmed, "trimmed"))
+            }
+            Some(Start::Offset(_)) => Err(ApiError::new(Reason::OffsetBeyondTail, "beyond the tail")),
+            Some(Start::Time(time)) => {
+                let offset = time.seconds as u64 * 1000 + time.nanos as u64 / 1_000_000;
+                Ok(offset.clamp(*kept.start(), *kept.end()))
+            }
+            Some(Start::TailOffset(_)) | None => Ok(self.log_start),
+        }
+    }
+
     fn append(&mut self, batch: Batch) -> Result<(u64, bool), ApiError> {
         let next = self.next_offset();
         if let Some((id, epoch, sequence)) = batch.producer() {
@@ -322,16 +344,16 @@ impl Node {
     async fn send_batches(self, read: v1::ConsumeRequest, answers: ConsumeAnswers) {
         let fault = self.state.inner().consume_faults.pop_front();
         let mut appended = self.state.appended.subscribe();
-        let start = read.from.and_then(|from| from.start);
         let bounds = read.bounds.unwrap_or_default();
+        let start = self.state.inner().partitions[read.partition as usize].start(read.from);
         let mut next = match start {
-            Some(Start::Offset(offset)) => offset,
-            Some(Start::Time(time)) => time.seconds as u64 * 1000 + time.nanos as u64 / 1_000_000,
-            Some(Start::TailOffset(_)) | None => 0,
+            Ok(next) => next,
+            Err(error) => return drop(answers.send(Err(error.into())).await),
         };
         let mut sent = 0;
-        // A heartbeat, which must change nothing.
-        if answers.send(Ok(piece(next, None))).await.is_err() {
+        // A heartbeat, which must change nothing; a read with nothing in its bounds just ends.
+        let is_quiet = self.state.inner().quiet || bounds.until_offset.is_some_and(|until| next >= until);
+        if !is_quiet && answers.send(Ok(self.piece(read.partition, next, None))).await.is_err() {
             return;
         }
         loop {
@@ -361,7 +383,7 @@ impl Node {
             }
             next = batch.last_offset().get() + 1;
             sent += 1;
-            let mut answer = piece(next, Some(&batch));
+            let mut answer = self.piece(read.partition, next, Some(&batch));
             if let Some(ConsumeFault::Damage) = fault {
                 damage(&mut answer);
             }
@@ -373,6 +395,24 @@ impl Node {
             }
             self.state.inner().batches_sent += 1;
         }
+    }
+
+    /// A piece with a batch, or none; the append time of a batch is its first offset, in milliseconds.
+    fn piece(&self, partition: u32, next_offset: u64, batch: Option<&Batch>) -> v1::ConsumeStreamResponse {
+        let encoded = batch.map(|batch| v1::EncodedBatch {
+            data: batch.as_bytes().clone(),
+            append_time: Some(timestamp_from_ms(batch.base_offset().get() as i64)),
+        });
+        let inner = self.state.inner();
+        let partition = &inner.partitions[partition as usize];
+        let batch = v1::ConsumeResponse {
+            batches: encoded.into_iter().collect(),
+            next_offset,
+            log_start_offset: partition.log_start,
+            high_watermark: partition.next_offset(),
+            ..Default::default()
+        };
+        v1::ConsumeStreamResponse { batch: Some(batch), reconnect_advised: false }
     }
 
     fn batch_at(&self, partition: u32, offset: u64) -> Option<Batch> {
@@ -388,17 +428,6 @@ fn answer(request_id: u64, result: Result<v1::ProduceResponse, ApiError>) -> v1:
         Err(error) => Answer::Error(error.into()),
     };
     v1::ProduceStreamResponse { request_id, result: Some(result), reconnect_advised: false }
-}
-
-/// A piece with a batch, or none; the append time of a batch is its first offset, in milliseconds.
-fn piece(next_offset: u64, batch: Option<&Batch>) -> v1::ConsumeStreamResponse {
-    let encoded = batch.map(|batch| v1::EncodedBatch {
-        data: batch.as_bytes().clone(),
-        append_time: Some(timestamp_from_ms(batch.base_offset().get() as i64)),
-    });
-    let batch =
-        v1::ConsumeResponse { batches: encoded.into_iter().collect(), next_offset, ..Default::default() };
-    v1::ConsumeStreamResponse { batch: Some(batch), reconnect_advised: false }
 }
 
 fn damage(answer: &mut v1::ConsumeStreamResponse) {

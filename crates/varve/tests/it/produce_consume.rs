@@ -66,6 +66,18 @@ fn where_to_begin_and_to_end() {
 }
 
 #[test]
+fn what_is_trimmed_of_a_batch_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.produce(&["events", "--linger", "1h"], b"a\nb\nc\n");
+    server.run(&["topic", "trim", "events", "--before", "2"]).ok();
+    for from in [&["--from", "start"][..], &["--from", "0", "--clamp"], &["--from=-9"], &["--from", "1h"]] {
+        let consumed = crate::support::run(server.varve(&["consume", "events"]).args(from)).ok();
+        assert_eq!(consumed.text(), "c\n", "{from:?}");
+    }
+}
+
+#[test]
 fn keys_headers_and_forms() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
