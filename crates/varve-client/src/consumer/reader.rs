@@ -95,13 +95,15 @@ impl Session {
             Ok(opened) => opened,
             Err(error) => return error.into(),
         };
+        let mut is_new = true;
         loop {
             let message = match tokio::time::timeout(SILENCE_MAX, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => return self.ended(&addr),
+                Ok(Ok(None)) => return self.ended(&addr, is_new),
                 Ok(Err(status)) => return at(&addr, ApiError::from_status(&status)).into(),
                 Err(_) => return ApiError::new(Reason::Deadline, format!("{addr} went silent")).into(),
             };
+            is_new = false;
             attempts.progress(Instant::now() + self.retry_timeout);
             let batches = match self.take(message.batch.unwrap_or_default()) {
                 Ok(batches) => batches,
@@ -212,12 +214,21 @@ impl Session {
         }))
     }
 
-    /// The server ended the stream: it came to the time that was asked for (which only it can tell), or is closing.
-    fn ended(&self, addr: &str) -> End {
-        if self.until_time.is_some() {
-            return End::Done;
+    /// The server ended the stream: it came to a bound, be it one that only it can tell. Where it should not have, what
+    /// is missing is asked for again.
+    fn ended(&self, addr: &str, is_new: bool) -> End {
+        let is_over = match (self.position, self.until) {
+            _ if self.until_time.is_some() => true,
+            // A clamped start may lie anywhere, but a server that has a piece of it says so before it ends.
+            (Position::At(offset), Some(until)) => offset >= until || (self.clamp && is_new),
+            // The start, which no message told, is not before the end.
+            (Position::Start | Position::Since(_), Some(_)) => true,
+            (_, None) => false,
+        };
+        match is_over {
+            true => End::Done,
+            false => ApiError::new(Reason::ConnectionLost, format!("{addr} ended the stream")).into(),
         }
-        ApiError::new(Reason::ConnectionLost, format!("{addr} ended the stream")).into()
     }
 
     /// Whether there is an end to ask for.

@@ -111,6 +111,52 @@ async fn stops_where_it_is_asked() {
 }
 
 #[tokio::test]
+async fn a_bounded_read_with_nothing_in_it_just_ends() {
+    within(async {
+        let (cluster, client) = filled(1).await;
+        let nowhere = ReadFrom::Offset(Offset::new(1000));
+        let late = ReadFrom::Time(Timestamp::new(1000));
+        for builder in [
+            client.consumer(TOPIC).from(late).until_end(),
+            client.consumer(TOPIC).from(late).until_end().max_records(5),
+            client.consumer(TOPIC).from(nowhere).clamp(true).until_end(),
+            client.consumer(TOPIC).from(nowhere).clamp(true).until_end().max_records(5),
+            client.consumer(TOPIC).from(ReadFrom::Offset(Offset::new(50))).until_offset(Offset::new(10)),
+        ] {
+            let consumer = builder.build().await.expect("it is there");
+            assert_eq!(read(consumer).await.expect("nothing fails"), []);
+        }
+        cluster.state().partitions[0].log_start = 100;
+        assert_eq!(read_from(&client, ReadFrom::Start).await, []);
+        let from = ReadFrom::Offset(Offset::new(10));
+        let trimmed = client.consumer(TOPIC).from(from).clamp(true).until_end();
+        assert_eq!(read(trimmed.build().await.expect("it is there")).await.expect("nothing fails"), []);
+        // Each was asked for once.
+        assert_eq!(cluster.state().calls["consume_stream"], 7);
+
+        let mut refused =
+            client.consumer(TOPIC).from(nowhere).until_end().build().await.expect("it is there");
+        let error = refused.next().await.expect_err("nothing is there");
+        assert_eq!(error.reason(), Some(Reason::OffsetBeyondTail));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_short_of_its_bounds_is_taken_up_again() {
+    within(async {
+        let (cluster, client) = filled(1).await;
+        cluster.state().consume_faults = vec![ConsumeFault::EndAfter(0), ConsumeFault::EndAfter(3)].into();
+        assert_eq!(read_from(&client, ReadFrom::Offset(Offset::new(5))).await, numbers(5..100));
+        assert_eq!(cluster.state().calls["consume_stream"], 3);
+        cluster.state().consume_faults = vec![ConsumeFault::EndAfter(2)].into();
+        let consumer = client.consumer(TOPIC).max_records(30).build().await.expect("it is there");
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(0..30));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn follows_what_is_appended() {
     within(async {
         let (_cluster, client) = filled(1).await;

@@ -375,6 +375,7 @@ impl Node {
                     let _ = answers.send(Err(Status::unavailable("the connection broke"))).await;
                     return;
                 }
+                Some(ConsumeFault::EndAfter(batches)) if batches == sent => return,
                 Some(ConsumeFault::Fail(error)) => {
                     let _ = answers.send(Err(error.into())).await;
                     return;

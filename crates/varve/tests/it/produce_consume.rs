@@ -59,10 +59,19 @@ fn where_to_begin_and_to_end() {
     assert_eq!(consumed(&["--from", "3", "--until", "1"]), "");
     assert_eq!(consumed(&["--from", "@2001-01-01"]), "01234");
     assert_eq!(consumed(&["--from", "@9999-01-01"]), "");
+    assert_eq!(consumed(&["--from", "99", "--clamp"]), "");
     assert_eq!(consumed(&["--from", "1h", "-n", "2"]), "01");
     assert_eq!(consumed(&["--until", "@2001-01-01"]), "");
     assert_eq!(consumed(&["--until", "@9999-01-01"]), "01234");
     assert_eq!(consumed(&["-n", "0"]), "");
+    server.run(&["topic", "create", "empty", "-p", "3"]).ok();
+    for args in [&["--from", "start"][..], &["--from", "1h"], &["--from=-5"], &["-n", "5"]] {
+        assert_eq!(
+            crate::support::run(server.varve(&["consume", "empty"]).args(args)).ok().text(),
+            "",
+            "{args:?}"
+        );
+    }
 }
 
 #[test]
