@@ -23,7 +23,7 @@ pub enum Acks {
     /// When it is committed and synced to disk on a majority of the replicas: the only one that promises durability.
     #[default]
     Quorum,
-    /// When the leader has written it; it is lost if the leader is.
+    /// When it is synced to disk on the leader, before it is committed: a leader that fails may lose it.
     Leader,
     /// As soon as a server has taken it; it may be lost, and nobody is told.
     None,
