@@ -263,7 +263,7 @@ impl LogWriter {
             self.buffer.push(entry, durable_below, salt);
         }
         let len_bytes = self.buffer.len_bytes();
-        let zeros = self.zeros_ahead(len_bytes, log.config.segment_bytes);
+        let zeros = self.zeros_ahead(len_bytes, log.segment_bytes());
         let written = file.write_all_at(&mut self.buffer.slices(zeros), self.position);
         self.buffer.clear();
         written.map_err(|e| Halt::of(FileError::new("write", &self.segment.path, e)))?;
@@ -338,7 +338,7 @@ impl LogWriter {
         state: &EndState,
     ) -> Result<(), Halt> {
         let header = segment.header.as_ref().expect("a planned segment has a header");
-        let created = create_segment(&log.shared, &segment.path, header, state, log.config.segment_bytes);
+        let created = create_segment(&log.shared, &segment.path, header, state, log.segment_bytes());
         let (file, allocated) = created.map_err(Halt::of)?;
         log.shared.files.insert(segment.key(), Arc::clone(&file));
         self.segment = Arc::clone(segment);
