@@ -188,9 +188,10 @@ impl Partition {
         }
     }
 
-    /// Changes what retention keeps.
-    pub fn set_retention(&self, retention: storage::Retention) {
-        self.shared.retention.lock().unwrap_or_else(PoisonError::into_inner).0 = retention;
+    /// Alters what can be altered while the partition is open: what retention keeps, and the size of new segments.
+    pub fn alter(&self, settings: &PartitionSettings) {
+        self.shared.retention.lock().unwrap_or_else(PoisonError::into_inner).0 = settings.retention;
+        self.log().set_segment_bytes(settings.log.segment_bytes);
     }
 
     /// How the partition is.

@@ -187,7 +187,7 @@ impl Owner {
             let slot = async move {
                 match known {
                     Some(Slot::Open(partition)) => {
-                        partition.set_retention(settings.retention);
+                        partition.alter(&settings);
                         Slot::Open(partition)
                     }
                     Some(Slot::Failed(_)) | None => self.open_partition(name, *id, settings).await,
