@@ -107,7 +107,11 @@ impl Partition {
         until: Option<Offset>,
         max_bytes: usize,
     ) -> Result<ReadBatches, ReadError> {
-        let Progress { high_watermark, log_start_offset, .. } = self.progress();
+        let Progress { high_watermark, log_start_offset, leader, .. } = self.progress();
+        if from >= high_watermark && leader.is_none() {
+            // Where the end of the log is lost, what is asked for may be part of it: that is damage, and no tail to wait at.
+            self.read_log(from, Offset::MAX, 1).await?;
+        }
         self.check_range(from)?;
         let until = until.map_or(high_watermark, |until| until.min(high_watermark));
         let batches = if from >= until { Vec::new() } else { self.read_log(from, until, max_bytes).await? };

@@ -50,9 +50,11 @@ impl Replica {
     ) -> Result<Self, OpenReplicaError> {
         let log = open_log(env, storage, id, config).await?;
         let last = log.last_log_id();
+        let log_start_offset = log.log_start_offset();
         let progress = Progress {
-            high_watermark: log.next_offset(),
-            log_start_offset: log.log_start_offset(),
+            // A log whose end is damaged may know of less than was trimmed; the range between the two is never negative.
+            high_watermark: log.next_offset().max(log_start_offset),
+            log_start_offset,
             leader: None,
             term: last.map_or_else(Term::default, |last| last.term),
         };
