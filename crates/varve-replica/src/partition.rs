@@ -167,11 +167,7 @@ impl Partition {
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Trim { before, answer };
         self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
-        let new_start = outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?;
-        self.shared.replica.set_log_start(new_start);
-        let log = self.shared.replica.log().clone();
-        self.shared.env.blocking.run(move || log.trim(new_start)).await;
-        Ok(new_start)
+        outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))
     }
 
     /// Trims what retention no longer keeps. Returns the new start of the log where it moved.

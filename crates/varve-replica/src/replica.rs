@@ -119,9 +119,16 @@ impl Replica {
         }
     }
 
-    /// Publishes a new start of the log.
-    pub(crate) fn set_log_start(&self, log_start_offset: Offset) {
-        self.state.send_modify(|state| state.progress.log_start_offset = log_start_offset);
+    /// Moves the start of the log, which never goes back, and gives back the space of whole segments before it. Returns where
+    /// the log starts now.
+    pub(crate) fn trim_to(&self, log_start_offset: Offset) -> Offset {
+        let mut start = log_start_offset;
+        self.state.send_modify(|state| {
+            start = state.progress.log_start_offset.max(log_start_offset);
+            state.progress.log_start_offset = start;
+        });
+        self.log.trim(start);
+        start
     }
 
     async fn lead(
