@@ -85,7 +85,7 @@ pub enum ProduceError {
     #[error("too much waits to be written: try again")]
     Overloaded,
     /// There is no room on the disk.
-    #[error("the disk is full: free some room, or let retention trim")]
+    #[error("the disk is full: free some room, and appends go on by themselves")]
     DiskFull,
     /// The log is damaged.
     #[error("the log is damaged: {0}")]
