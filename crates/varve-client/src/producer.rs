@@ -2,7 +2,9 @@
 
 mod builder;
 mod delivery;
+mod promise;
 mod queue;
+mod rebuild;
 mod record;
 mod stream;
 mod window;

@@ -19,7 +19,7 @@ use varve_api::v1::cluster_service_server::{ClusterService, ClusterServiceServer
 use varve_api::v1::log_service_server::{LogService, LogServiceServer};
 use varve_api::v1::produce_stream_response::Result as Answer;
 use varve_api::v1::read_from::Start;
-use varve_record::{Batch, Limits, Offset};
+use varve_record::{Batch, BatchError, Limits, Offset, RECORD_BYTES_MAX};
 
 use crate::faults::{ConsumeFault, ProduceFault};
 
@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) calls: HashMap<&'static str, usize>,
     /// Batches sent to consumers.
     pub(crate) batches_sent: usize,
+    /// Larger records are refused.
+    pub(crate) record_bytes_max: Option<usize>,
     /// Reads begin with no heartbeat.
     pub(crate) quiet: bool,
     /// Producers are forgotten before the next batch.
@@ -197,7 +199,8 @@ impl State {
             return Err(ApiError::new(Reason::NotLeader, "not me").with(meta::LEADER_ADDR, leader));
         }
         let batch = Batch::decode(request.encoded_batch.clone()).expect("the client encodes well");
-        batch.validate(&Limits::default()).expect("the client encodes well");
+        let record_bytes_max = inner.record_bytes_max.unwrap_or(RECORD_BYTES_MAX);
+        batch.validate(&Limits { record_bytes_max, ..Limits::default() }).map_err(too_large)?;
         inner.batch_sizes.push(batch.record_count());
         let forgotten = std::mem::take(&mut inner.forgotten);
         let index = request.partition.unwrap_or(0);
@@ -429,6 +432,16 @@ fn answer(request_id: u64, result: Result<v1::ProduceResponse, ApiError>) -> v1:
         Err(error) => Answer::Error(error.into()),
     };
     v1::ProduceStreamResponse { request_id, result: Some(result), reconnect_advised: false }
+}
+
+/// The only fault of a batch that a client may not know of.
+fn too_large(error: BatchError) -> ApiError {
+    let BatchError::OverLimit { field: "record size in bytes", found, limit } = error else {
+        panic!("the client encodes badly: {error}");
+    };
+    ApiError::new(Reason::RecordTooLarge, error.to_string())
+        .with(meta::SIZE_BYTES, found)
+        .with(meta::SIZE_BYTES_MAX, limit)
 }
 
 fn damage(answer: &mut v1::ConsumeStreamResponse) {

@@ -157,6 +157,39 @@ fn every_codec_and_every_ack() {
 }
 
 #[test]
+fn records_as_large_as_the_server_or_the_topic_lets_them() {
+    const MIB: usize = 1024 * 1024;
+    const LARGEST: usize = 8 * MIB - 4096;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &["--rpc-port", "0", "--record-bytes-max", "4MiB"]);
+    let line = |bytes: usize| {
+        // What does not shrink to nothing.
+        let mut line: Vec<u8> = (0..bytes).map(|at| b'a' + (at * at % 251 % 26) as u8).collect();
+        line.push(b'\n');
+        line
+    };
+    let at_limit = [line(4 * MIB), line(1)].concat();
+    server.produce(&["events"], &at_limit);
+    assert!(server.run(&["consume", "events"]).ok().stdout == at_limit, "it comes back as it went");
+    // All in one batch, of which the others are not to suffer.
+    let input = [line(3), line(5 * MIB), line(5)].concat();
+    let args = ["produce", "mixed", "--batch-bytes", "8MiB", "--linger", "1h", "-o", "json"];
+    let mixed = run_with_input(&mut server.varve(&args), &input);
+    let mixed =
+        mixed.fails(1, "line 2 of standard input is too large: it takes 5.0 MiB; the limit is 4.0 MiB");
+    assert!(mixed.stderr.contains("--record-bytes-max"), "{}", mixed.stderr);
+    assert!(server.run(&["consume", "mixed"]).ok().stdout == [line(3), line(5)].concat());
+
+    let largest = LARGEST.to_string();
+    server.run(&["topic", "alter", "events", "--record-bytes-max", &largest]).ok();
+    let largest = line(LARGEST);
+    for codec in ["none", "lz4", "zstd"] {
+        server.produce(&["events", "-z", codec], &largest);
+        assert!(server.run(&["consume", "events", "--from=-1"]).ok().stdout == largest, "{codec}");
+    }
+}
+
+#[test]
 fn partitions_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
