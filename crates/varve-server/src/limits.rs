@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use varve_record::BATCH_BYTES_MAX;
 
+// What clients are told must be what the lower floors, which do not know each other, hold to.
+const _: () = {
+    assert!(varve_api::limits::BATCH_BYTES_MAX == BATCH_BYTES_MAX);
+    assert!(varve_api::limits::MESSAGE_BYTES_MAX >= BATCH_BYTES_MAX + varve_api::limits::CONSUME_BYTES_MAX);
+    assert!(varve_api::limits::PRODUCER_BATCHES_MAX == varve_storage::PRODUCER_BATCHES_MAX);
+    assert!(varve_api::limits::PRODUCER_NAME_BYTES_MAX == varve_controller::PRODUCER_NAME_BYTES_MAX);
+};
+
 /// Room for an HTTP/2 stream that a client sends on, in bytes: a batch of the largest size, so that none waits for a
 /// window.
 pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
