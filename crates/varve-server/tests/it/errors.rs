@@ -1,9 +1,9 @@
 //! Every reason of `docs/errors.md` that one node can give, reached by a real client.
 //!
 //! Elsewhere: OFFSET_TRIMMED in `consume`; EXPECTED_OFFSET_MISMATCH, FENCED and OUT_OF_ORDER_SEQUENCE in `produce`;
-//! SHUTTING_DOWN in both streams; OVERLOADED in `bounded`; NO_LEADER in `lifecycle`. Not reached: NOT_LEADER (one node
-//! leads all that can be led), PERMISSION_DENIED,
-//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN and INTERNAL are held by the unit tests of the mapping.
+//! SHUTTING_DOWN in both streams; OVERLOADED in `bounded`; NO_LEADER in `lifecycle`; what clients say themselves, UNREACHABLE
+//! and CONNECTION_LOST, with the client. Not reached: NOT_LEADER (one node leads all that can be led), PERMISSION_DENIED and
+//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN, CANCELLED and INTERNAL are held by the unit tests of the mapping.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
 use varve_api::error::{Reason, meta};
 use varve_api::prost_types;
 use varve_api::v1;
@@ -19,8 +20,8 @@ use varve_record::{BatchBuilder, Compression, ProducerEpoch, ProducerId, Sequenc
 use varve_server::FatalError;
 
 use crate::support::{
-    TOPIC, TestNode, batch, config, consume_from, data_dir, encoded, record, refused, stream_from, values,
-    within,
+    TOPIC, TestNode, batch, config, connect, consume_from, data_dir, encoded, record, refused, stream_from,
+    values, within,
 };
 
 #[tokio::test]
@@ -191,6 +192,16 @@ async fn quota() {
         v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 1_000_000, ..Default::default() };
     let error = refused(node.cluster.create_topic(create).await, Reason::Quota);
     assert!(error.get(meta::LIMIT).is_some());
+}
+
+#[tokio::test]
+async fn unimplemented() {
+    let node = TestNode::start().await;
+    // A service that this server does not have.
+    let mut client = ServerReflectionClient::new(connect(&node.node).await);
+    let call = client.server_reflection_info(futures::stream::empty());
+    let status = within(call).await.unwrap_err();
+    assert_eq!(varve_api::error::ApiError::from_status(&status).reason, Reason::Unimplemented);
 }
 
 #[tokio::test]
