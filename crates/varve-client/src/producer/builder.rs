@@ -110,12 +110,10 @@ impl ProducerBuilder {
         self
     }
 
-    /// The most bytes of a record's key, value and headers together that [`Producer::send`] takes: 8 MiB at most, less what
-    /// a batch needs besides (that). A server that takes less refuses the record, and its [`Delivery`] says so, as
-    /// `RECORD_TOO_LARGE` with the limit; records beside it go on.
-    ///
-    /// A producer with a name ends when a record is refused, so that for it the default is what a server takes by default,
-    /// 1 MiB: where topic or server allow more, give their limit here.
+    /// The most bytes of a record's key, value and headers together that [`Producer::send`] takes: what the topic takes when
+    /// the producer is built, unless it is said here; 8 MiB at most, less what a batch needs besides. Where the topic takes
+    /// less by then, the server refuses the record, and its [`Delivery`] says so, as `RECORD_TOO_LARGE` with the limit;
+    /// records beside it go on, but a producer with a name ends.
     ///
     /// [`Delivery`]: crate::Delivery
     #[must_use]
@@ -175,8 +173,9 @@ impl ProducerBuilder {
         if self.options.acks == Acks::None {
             self.options.idempotent = false;
         }
+        let topic_says = self.client.topic_map(&topic, true).await?.record_bytes_max;
         let by_default = if self.options.name.is_empty() { BATCH_BYTES_MAX } else { RECORD_BYTES_MAX };
-        self.options.limits.record_bytes_max = self.record_bytes_max.unwrap_or(by_default);
+        self.options.limits.record_bytes_max = self.record_bytes_max.or(topic_says).unwrap_or(by_default);
         Producer::open(self.client, topic, self.options).await
     }
 }

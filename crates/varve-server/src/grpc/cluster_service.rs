@@ -12,7 +12,7 @@ use varve_record::Offset;
 
 use super::Shared;
 use super::convert::{status, to_wire_time};
-use super::settings::{as_change, from_wire, to_wire};
+use super::settings::{as_change, effective_to_wire, from_wire, to_wire};
 use crate::error::{produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 use crate::topics::{NewTopic, Slot, Topic};
@@ -122,6 +122,7 @@ impl ClusterApi {
                 .map(|(number, _, slot)| self.describe_partition(number, slot))
                 .collect(),
             create_time: Some(to_wire_time(topic.described.created_ms)),
+            effective_settings: Some(effective_to_wire(&topic.effective)),
         }
     }
 

@@ -130,7 +130,7 @@ impl Place {
     }
 
     fn limits(&self) -> Limits {
-        Limits { record_bytes_max: self.topic.record_bytes_max, ..Limits::default() }
+        Limits { record_bytes_max: self.topic.effective.record_bytes_max, ..Limits::default() }
     }
 
     /// Hands a batch to the partition; waits for room there.

@@ -160,16 +160,16 @@ impl Owner {
     async fn altered(&self, before: &Topic, described: varve_controller::Topic) -> Arc<Topic> {
         let known = before.slots().map(|(_, _, slot)| Some(slot.clone()));
         let slots = self.open_slots(&before.name, &described, known.collect()).await;
-        let record_bytes_max = self.defaults.record_bytes_max(&described.settings);
-        let topic = Arc::new(before.altered(described, record_bytes_max, slots));
+        let effective = self.defaults.apply(&described.settings);
+        let topic = Arc::new(before.altered(described, effective, slots));
         self.put(Arc::clone(&topic));
         topic
     }
 
     async fn open_topic(&self, name: TopicName, described: varve_controller::Topic) -> Topic {
         let slots = self.open_slots(&name, &described, Vec::new()).await;
-        let record_bytes_max = self.defaults.record_bytes_max(&described.settings);
-        Topic::new(name, described, record_bytes_max, slots)
+        let effective = self.defaults.apply(&described.settings);
+        Topic::new(name, described, effective, slots)
     }
 
     /// A slot for each partition of a topic: those `known` to be open are kept, the others opened, several at a time.
@@ -179,7 +179,7 @@ impl Owner {
         described: &varve_controller::Topic,
         known: Vec<Option<Slot>>,
     ) -> Vec<Slot> {
-        let settings = self.defaults.partition(&described.settings);
+        let settings = self.defaults.apply(&described.settings).partition();
         let known = known.into_iter().chain(std::iter::repeat(None));
         let mut slots = Vec::with_capacity(described.partitions.len());
         for (id, known) in described.partitions.iter().zip(known) {
