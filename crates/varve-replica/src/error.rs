@@ -13,7 +13,7 @@ pub enum OpenReplicaError {
     Storage(#[from] OpenError),
     /// It could not begin its term.
     #[error("cannot begin a term: {0}")]
-    Begin(String),
+    Begin(ProduceError),
     /// Its log could not be replayed.
     #[error("cannot replay the log: {0}")]
     Replay(#[from] varve_storage::ReadError),

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{oneshot, watch};
 use varve_env::Env;
 use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
-use varve_storage::{AppendError, Entry, LogId, OpenError, PartitionConfig, PartitionLog, Storage, Vote};
+use varve_storage::{
+    AppendError, Entry, LogId, OpenError, PartitionConfig, PartitionLog, StopReason, Storage, Vote,
+};
 
 /// A group's log, and how far it is committed.
 #[derive(Clone, Debug)]
@@ -143,12 +145,9 @@ impl Replica {
         let vote = Vote { term: self.term, voted_for: Some(node), committed: true };
         let (sender, saved) = oneshot::channel();
         storage.votes().save(id, vote, Box::new(move |result| drop(sender.send(result))));
-        match saved.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(OpenReplicaError::Begin(error.to_string())),
-            Err(_) => return Err(OpenReplicaError::Begin("the vote was not saved".to_owned())),
-        }
-        self.append_blank(env).await.map_err(|error| OpenReplicaError::Begin(error.to_string()))?;
+        let saved = saved.await.unwrap_or(Err(AppendError::StorageStopped(StopReason::Closed)));
+        saved.map_err(|error| OpenReplicaError::Begin(error.into()))?;
+        self.append_blank(env).await.map_err(OpenReplicaError::Begin)?;
         let term = self.term;
         self.state.send_modify(|state| {
             state.progress.leader = Some(node);

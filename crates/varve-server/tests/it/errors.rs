@@ -17,7 +17,7 @@ use varve_api::prost_types;
 use varve_api::v1;
 use varve_env::disk::{FaultyDisk, OpKind};
 use varve_record::{BatchBuilder, Compression, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use varve_server::FatalError;
+use varve_server::{FatalError, NodeConfig};
 
 use crate::support::{
     TOPIC, TestNode, batch, config, connect, consume_from, data_dir, encoded, record, refused, stream_from,
@@ -251,6 +251,28 @@ async fn disk_full_and_on_again_once_there_is_room() {
             full => drop(refused(full, Reason::DiskFull)),
         }
     }
+}
+
+#[tokio::test]
+async fn a_topic_that_finds_the_disk_full_is_whole_once_there_is_room() {
+    let settings = NodeConfig { retention_interval: Duration::from_millis(1), ..config() };
+    let mut node = TestNode::start_with(FaultyDisk::new(1), settings).await;
+    // The metadata have room for one entry more, where zeros were written ahead; a partition has none.
+    node.create_topic("before", 1).await;
+    let used: usize = node.disk.files().iter().map(|path| node.disk.contents(path).unwrap().len()).sum();
+    node.disk.set_capacity(Some(used as u64));
+    let create = v1::CreateTopicRequest { name: TOPIC.to_owned(), ..Default::default() };
+    refused(within(node.cluster.create_topic(create)).await, Reason::DiskFull);
+    refused(within(node.log.produce(values(&["v"]))).await, Reason::DiskFull);
+    node.disk.set_capacity(None);
+    loop {
+        match within(node.log.produce(values(&["v"]))).await {
+            Ok(_) => break,
+            // Until the node has looked again.
+            full => drop(refused(full, Reason::DiskFull)),
+        }
+    }
+    assert_eq!(node.all_values().await, ["v"]);
 }
 
 #[tokio::test]
