@@ -84,7 +84,8 @@ impl Description {
     pub(crate) fn summary(&self) -> String {
         let records: u64 = self.partitions.iter().map(PartitionRow::records).sum();
         let count = partitions(self.partitions.len());
-        format!("topic {} ({count}, {} records)", self.name, human_count(records))
+        let noun = if records == 1 { "record" } else { "records" };
+        format!("topic {} ({count}, {} {noun})", self.name, human_count(records))
     }
 
     /// Writes it for people.
