@@ -222,8 +222,10 @@ async fn open_metadata(
 ) -> Result<MetadataLog, StartError> {
     let listed = storage.clone();
     let partitions = env.blocking.run(move || listed.partition_ids()).await?;
-    // Without the metadata numbers would be given out again that stand for what lies here.
-    if !partitions.is_empty() && !partitions.contains(&Metadata::CONTROLLER) {
+    // Without the metadata numbers would be given out again that stand for what lies here, or lay here: who has voted in
+    // the metadata's group had them.
+    let were_there = !partitions.is_empty() || storage.votes().get(Metadata::CONTROLLER).is_some();
+    if were_there && !partitions.contains(&Metadata::CONTROLLER) {
         return Err(StartError::MetadataMissing { partitions: partitions.len() });
     }
     let initial = MetadataMachine::default();

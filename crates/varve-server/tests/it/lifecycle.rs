@@ -224,6 +224,17 @@ async fn numbers_are_not_given_out_again_where_the_metadata_are_gone() {
 }
 
 #[tokio::test]
+async fn an_empty_node_is_not_made_of_one_that_has_lost_all_its_partitions() {
+    let mut node = TestNode::start().await;
+    node.produce("a").await;
+    let TestNode { node: running, disk, .. } = node;
+    within(running.shutdown()).await.unwrap();
+    disk.remove_dir_all(&data_dir().join("partitions")).unwrap();
+    let error = Node::start(env_on(&disk), config()).await.unwrap_err();
+    assert!(matches!(error, StartError::MetadataMissing { partitions: 0 }), "{error}");
+}
+
+#[tokio::test]
 async fn clocks_that_go_back_do_no_harm() {
     let clock = Arc::new(varve_env::ManualClock::new(1_700_000_000_000));
     let disk = FaultyDisk::new(1);
