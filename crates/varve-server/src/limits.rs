@@ -50,6 +50,12 @@ pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of a batch from which it is checked or unpacked beside the threads that serve, rather than on them.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// The same of a batch that is compressed: what it decompresses to may be a thousand times as much.
+pub const INLINE_COMPRESSED_BYTES_MAX: usize = 4 * 1024;
+
+/// Batches that are checked or unpacked at the same time beside the threads that serve. Each may decompress to 64 MiB.
+pub const WORKSHOP_PLACES: usize = 8;
+
 /// Bytes in one piece of a consume stream, unless the first batch alone is larger: large, because each piece costs a
 /// system call and a message.
 pub const STREAM_PIECE_BYTES_MAX: usize = 1024 * 1024;

@@ -17,7 +17,7 @@ use varve_storage::Storage;
 
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
-use crate::grpc::{self, Directory, GrpcConnection, Health, Shared};
+use crate::grpc::{self, Directory, GrpcConnection, Health, Shared, Workshop};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::topics::{Defaults, MetadataLog, MetadataMachine, ProducerIds, Topics};
 use crate::{NodeConfig, NodeIdentity, housekeeping, http};
@@ -67,6 +67,7 @@ impl Node {
         let health = Health::new().await;
         let drain = Drain::default();
         let shared = Shared {
+            workshop: Workshop::new(env.blocking),
             env: env.clone(),
             topics: topics.clone(),
             producer_ids: ProducerIds::new(metadata),

@@ -101,7 +101,7 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
+        let intake = Intake::new(&self.shared);
         let produced = intake.produce(&self.shared, request.into_inner()).await;
         produced.map(Response::new).map_err(status)
     }

@@ -10,20 +10,22 @@ use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 use varve_api::v1::read_from;
 use varve_env::Env;
-use varve_record::{BatchError, Compression, Limits, Offset, OwnedRecords, Record, Term, Timestamp};
+use varve_record::{BatchError, Limits, Offset, OwnedRecords, Record, Term, Timestamp};
 use varve_replica::{Follower, Partition, ReadError, Start};
 use varve_storage::StoredBatch;
 
 use super::Shared;
 use super::convert::{consistency, from_wire_time, to_wire_time};
+use super::workshop::{Effort, Workshop};
 use crate::error::{invalid, read_error, timed_out};
-use crate::limits::{FRESHNESS_TIMEOUT, INLINE_BYTES_MAX, RECORD_OVERHEAD_BYTES};
+use crate::limits::{FRESHNESS_TIMEOUT, RECORD_OVERHEAD_BYTES};
 use crate::topics::Topic;
 
 /// A read that is under way.
 #[derive(Debug)]
 pub(crate) struct Session {
     env: Env,
+    workshop: Workshop,
     topic: Arc<Topic>,
     number: u32,
     partition: Partition,
@@ -112,6 +114,7 @@ impl Session {
         let partition = topic.partition(number)?.clone();
         let mut session = Self {
             env: shared.env.clone(),
+            workshop: shared.workshop.clone(),
             follower: partition.follow(),
             topic,
             number,
@@ -277,9 +280,8 @@ impl Session {
 
     async fn unpack(&self, stored: StoredBatch) -> Result<Unpacked, ApiError> {
         let batch = stored.batch;
-        let is_cheap = batch.compression() == Compression::None || batch.size_bytes() <= INLINE_BYTES_MAX;
-        let unpack = move || batch.records(&Limits::default());
-        let records = if is_cheap { unpack() } else { self.env.blocking.run(unpack).await };
+        let effort = Effort::to_unpack(&batch);
+        let records = self.workshop.run(effort, move || batch.records(&Limits::default())).await;
         let records = records.map_err(|error| self.unreadable(&error))?;
         let records = records.into_owned().peekable();
         Ok(Unpacked { records, term: stored.log_id.term, append_time: stored.append_time })
