@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use thiserror::Error;
-use varve_record::{NodeId, Offset, ProducerEpoch, ProducerId, Sequence};
+use varve_record::{NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence};
 use varve_storage::{AppendError, Damage, OpenError, StopReason};
 
 /// A replica that could not be opened.
@@ -11,6 +11,12 @@ pub enum OpenReplicaError {
     /// Its files could not.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// Its files are gone, although the node has voted in its group: to begin anew would give offsets away twice.
+    #[error("the log of partition {id} is gone: restore its directory, or delete the topic")]
+    Lost {
+        /// The partition.
+        id: PartitionId,
+    },
     /// It could not begin its term.
     #[error("cannot begin a term: {0}")]
     Begin(ProduceError),

@@ -205,12 +205,16 @@ async fn open_log(
     storage: &Storage,
     id: PartitionId,
     config: PartitionConfig,
-) -> Result<PartitionLog, OpenError> {
+) -> Result<PartitionLog, OpenReplicaError> {
     let storage = storage.clone();
     env.blocking
         .run(move || match storage.open_partition(id, config.clone()) {
-            Err(OpenError::NoSuchPartition { .. }) => storage.create_partition(id, config),
-            opened => opened,
+            // A vote is saved only where there is a log.
+            Err(OpenError::NoSuchPartition { .. }) if storage.votes().get(id).is_some() => {
+                Err(OpenReplicaError::Lost { id })
+            }
+            Err(OpenError::NoSuchPartition { .. }) => Ok(storage.create_partition(id, config)?),
+            opened => Ok(opened?),
         })
         .await
 }

@@ -1,6 +1,7 @@
-use crate::fixture::{Fixture, append, batch, within};
+use crate::fixture::{Fixture, NODE, PARTITION, append, batch, within};
+use varve_env::disk::Disk;
 use varve_record::Offset;
-use varve_replica::{PartitionSettings, ProduceError, ReadError, Start};
+use varve_replica::{OpenReplicaError, Partition, PartitionSettings, ProduceError, ReadError, Start};
 use varve_storage::PartitionConfig;
 
 #[tokio::test]
@@ -63,4 +64,24 @@ async fn a_trimmed_log_whose_end_is_damaged_answers_every_start() {
         let refused = within(partition.read(offset, None, 1 << 20)).await.unwrap_err();
         assert!(matches!(refused, ReadError::Damaged(_)), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_is_not_begun_anew() {
+    let fixture = Fixture::new();
+    let partition = fixture.partition().await;
+    append(&partition, batch(&["x"])).await.unwrap();
+    drop(partition);
+    let fixture = fixture.crash();
+    let dir = std::path::Path::new("/data/partitions/0000000001");
+    fixture.disk.remove_dir_all(dir).unwrap();
+    let opened = within(Partition::open(
+        &fixture.env,
+        &fixture.storage,
+        PARTITION,
+        NODE,
+        PartitionSettings::default(),
+    ));
+    let refused = opened.await.unwrap_err();
+    assert!(matches!(refused, OpenReplicaError::Lost { id } if id == PARTITION), "{refused}");
 }

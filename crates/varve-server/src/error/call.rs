@@ -113,6 +113,9 @@ pub(crate) fn open_error(error: &OpenReplicaError, at: At<'_>) -> ApiError {
         OpenReplicaError::Storage(OpenError::Untrusted { path, .. }) => {
             ApiError::new(Reason::DataLoss, message).with(meta::FILE, path.display()).with(meta::POSITION, 0)
         }
+        OpenReplicaError::Lost { id } => ApiError::new(Reason::DataLoss, message)
+            .with(meta::FILE, format!("partitions/{:010}", id.get()))
+            .with(meta::POSITION, 0),
         OpenReplicaError::Storage(OpenError::Stopped(reason)) => stopped(message, reason),
         OpenReplicaError::Storage(OpenError::File(file)) if is_full(file.kind()) => {
             ApiError::new(Reason::DiskFull, message).retry_after(DISK_FULL_RETRY)
