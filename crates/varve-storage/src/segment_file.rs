@@ -129,7 +129,7 @@ pub(crate) fn delete_segment(shared: &Shared, segment: Arc<Segment>) -> Result<(
     };
     let len_bytes = file.len_bytes().map_err(failed)?;
     drop(file);
-    shared.pool.put(&path, len_bytes).map_err(failed)
+    shared.pool.put(&path, len_bytes, !shared.is_low_on_space()).map_err(failed)
 }
 
 /// Writes the sparse index of a segment that is written to no more.

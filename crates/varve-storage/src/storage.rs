@@ -380,7 +380,10 @@ fn pool_segments(shared: &Shared, dir: &Path) -> Result<(), FileError> {
     for entry in shared.disk.list(dir).map_err(|e| FileError::new("list", dir, e))? {
         if SegmentName::parse_log(&entry.name).is_some() {
             let path = dir.join(&entry.name);
-            shared.pool.put(&path, entry.len_bytes).map_err(|e| FileError::new("remove", &path, e))?;
+            shared
+                .pool
+                .put(&path, entry.len_bytes, !shared.is_low_on_space())
+                .map_err(|e| FileError::new("remove", &path, e))?;
         }
     }
     Ok(())
