@@ -733,6 +733,51 @@ fn damage_is_reported_where_it_is_and_the_rest_is_read() {
 }
 
 #[test]
+fn what_lies_before_a_damaged_last_header_is_served() {
+    for headers in 1..=2 {
+        let mut world = World::new(16);
+        let (storage, log) = world.open_log();
+        append(&world, &log, (0..4).map(|index| sized(index, 2, 1000)).collect());
+        roll(&world, &log);
+        append(&world, &log, (4..9).map(|index| sized(index, 2, 1000)).collect());
+        // What is taken back stays in the second segment's file, and must not come back.
+        truncate(&world, &log, Some(6)).unwrap();
+        append(&world, &log, vec![sized(7, 1, 10)]);
+        let entries = all_entries(&log);
+        world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+        let paths = world.files(".log");
+        assert_eq!(paths.len(), 3);
+        for path in paths.iter().rev().take(headers) {
+            world.disk.flip(path, 100, 1).unwrap();
+        }
+        let (storage, log) = world.open_log();
+        let damage = log.damage().unwrap();
+        assert_eq!((&damage.file, damage.first_index), (&paths[2], Index::new(7)));
+        let sound = if headers == 1 { 7 } else { 4 };
+        assert_eq!(log.next_offset(), entries[sound].base_offset);
+        assert_eq!(log.last_log_id().unwrap().index, Index::new(6));
+        let batches = log.read(Offset::new(0), Offset::MAX, 2_000_000).unwrap();
+        let found: Vec<_> = batches.iter().map(|stored| stored.batch.as_bytes().clone()).collect();
+        let first: Vec<_> = entries[..found.len()].iter().map(|entry| entry.body.clone()).collect();
+        assert_eq!(found, first);
+        for entry in &entries[..sound] {
+            let read = log.read(entry.base_offset, Offset::MAX, 1).unwrap();
+            assert_eq!(read[0].batch.as_bytes(), &entry.body);
+        }
+        let behind = log.read(entries[sound].base_offset, Offset::MAX, 1);
+        assert!(matches!(behind, Err(ReadError::Damaged(_))), "{behind:?}");
+        assert!(matches!(submit(&log, vec![entry(7, 1)]), Err(AppendError::Damaged(_))));
+        if headers == 1 {
+            // Taking back what cannot be read repairs the log.
+            truncate(&world, &log, Some(6)).unwrap();
+            append(&world, &log, vec![entries[7].clone()]);
+            assert_eq!(all_entries(&log), entries);
+        }
+        drop(storage);
+    }
+}
+
+#[test]
 fn a_partition_half_made_or_half_removed_is_cleared_away() {
     let world = World::new(11);
     let (storage, log) = world.open_log();
