@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use varve_env::disk::{CrashMode, Disk, FaultyDisk, OpKind, OpenMode};
-use varve_record::{Index, Offset, PartitionId, Timestamp};
+use varve_record::{Index, Offset, PartitionId};
 use varve_storage::{AppendError, Entry, OpenError, PartitionLog, ReadError, StopReason, Storage};
 
 const MODES: [CrashMode; 3] = [CrashMode::SyncedOnly, CrashMode::Torn, CrashMode::ProcessOnly];
@@ -50,8 +50,8 @@ fn tell_with(world: &World, storage: &Storage, log: &PartitionLog, story: &mut S
         write(story, vec![sized(index * 2, 2, 4000), sized(index * 2 + 1, 1, 1000)])?;
     }
     save_vote(world, storage, story, 1)?;
-    storage.tick(Timestamp::new(0));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    storage.tick();
     world.run();
     story.may_lose_from = 18;
     change_quietly(world, |done| log.truncate_after(Some(Index::new(17)), done))?;
@@ -219,7 +219,7 @@ fn a_failed_sync_is_never_tried_again() {
     let syncs = |disk: &FaultyDisk| disk.take_journal().iter().filter(|op| op.kind == OpKind::Sync).count();
     drop(world.disk.take_journal());
     assert!(matches!(submit(&log, vec![entry(3, 1)]), Err(AppendError::StorageStopped(_))));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert_eq!(syncs(&world.disk), 0);
     assert!(matches!(storage.stopped(), Some(StopReason::Failed(_))));
@@ -245,11 +245,11 @@ fn a_full_disk_keeps_what_waits_and_goes_on_when_there_is_room() {
     assert!(log.is_full());
     assert!(matches!(submit(&log, vec![entry(3, 1)]), Err(AppendError::DiskFull)));
     assert_eq!(log.read(Offset::new(0), Offset::new(1), 1).unwrap().len(), 1);
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert!(log.is_full());
     world.disk.set_capacity(None);
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))));
     assert!(!log.is_full());
@@ -279,7 +279,7 @@ fn a_disk_that_is_full_when_a_segment_is_to_be_made_loses_nothing() {
             world.run();
         }
         world.disk.set_capacity(None);
-        storage.tick(Timestamp::new(0));
+        storage.tick();
         world.run();
         assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))), "room {room}");
         let expected = all_entries(&log);
@@ -298,10 +298,12 @@ fn a_disk_nearly_full_refuses_appends_before_it_is() {
     let used: usize = world.disk.files().iter().map(|file| world.disk.contents(file).unwrap().len()).sum();
     // 4 % of the disk are left, the reserve is 5 %.
     world.disk.set_capacity(Some(used as u64 * 100 / 96));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    world.run();
     assert!(matches!(submit(&log, vec![entry(1, 1)]), Err(AppendError::DiskFull)));
     world.disk.set_capacity(Some(used as u64 * 2));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    world.run();
     append(&world, &log, vec![entry(1, 1)]);
 }
 
@@ -312,7 +314,7 @@ fn used_bytes(world: &World) -> u64 {
 /// Fills a disk of 10 MB with batches until they are refused. Gives how many went in.
 fn fill(world: &World, storage: &Storage, log: &PartitionLog) -> u64 {
     world.disk.set_capacity(Some(10_000_000));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     let mut refusals = 0;
     let mut index = 0;
@@ -326,7 +328,7 @@ fn fill(world: &World, storage: &Storage, log: &PartitionLog) -> u64 {
             Err(error) => {
                 assert!(matches!(error, AppendError::DiskFull), "{error}");
                 // Another look may find more room than was counted on.
-                storage.tick(Timestamp::new(0));
+                storage.tick();
                 world.run();
                 refusals += 1;
             }
@@ -343,7 +345,7 @@ fn a_full_disk_is_left_by_a_trim_and_by_a_restart() {
         world.storage_config.pool_bytes_max = 1 << 30;
         let (storage, log) = world.open_log();
         let mut next = fill(&world, &storage, &log);
-        storage.tick(Timestamp::new(0));
+        storage.tick();
         world.run();
         assert!(
             used_bytes(&world) <= 9_600_000,
@@ -369,7 +371,7 @@ fn a_full_disk_is_left_by_a_trim_and_by_a_restart() {
         log.trim(start);
         world.run();
         assert!(used_bytes(&world) < 1_000_000, "the segments are deleted, not pooled");
-        storage.tick(Timestamp::new(0));
+        storage.tick();
         world.run();
         append(&world, &log, vec![batch_of_term_2(next + 2)]);
     }
@@ -403,13 +405,13 @@ fn a_log_that_waits_for_room_is_trimmed_all_the_same() {
     assert!(told.iter().any(|told| told.lock().unwrap().is_none()), "something waits");
     log.trim(Offset::new(20));
     world.run();
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert!(told[0].lock().unwrap().is_some(), "the trim made room");
     world.disk.set_capacity(None);
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))));
     let expected = all_entries(&log);
@@ -525,8 +527,8 @@ fn small_directory(world: &mut World, clean: bool) -> Vec<Entry> {
     storage.votes().save(PARTITION, vote(3, 2), Box::new(|result| result.unwrap()));
     world.run();
     // All is marked as durable once the log is idle.
-    storage.tick(Timestamp::new(0));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    storage.tick();
     world.run();
     let entries = all_entries(&log);
     if clean {
@@ -716,8 +718,8 @@ fn damage_is_reported_where_it_is_and_the_rest_is_read() {
     assert_eq!(log.read(Offset::new(8), Offset::MAX, 1 << 20).unwrap().len(), 2);
     // Nothing is cut or written: after another start all is as it was.
     let before = world.disk.contents(&path).unwrap();
-    storage.tick(Timestamp::new(0));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    storage.tick();
     world.run();
     world.close(storage, log);
     assert!(world.disk.contents(&path).unwrap() == before);

@@ -4,9 +4,7 @@ use crate::harness::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use varve_env::disk::{CrashMode, Disk};
-use varve_record::{
-    BatchBuilder, Compression, Index, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
-};
+use varve_record::{BatchBuilder, Compression, Index, Offset, ProducerEpoch, ProducerId, Sequence};
 use varve_storage::{Entry, EntryKind, PartitionLog, ProducerCheck, Storage};
 
 /// One thing done to a log.
@@ -192,7 +190,7 @@ impl Run {
             Step::Tick => {
                 let storage = self.open.as_ref().unwrap().0.clone();
                 for _ in 0..2 {
-                    storage.tick(Timestamp::new(0));
+                    storage.tick();
                     self.run();
                 }
             }
