@@ -96,7 +96,9 @@ impl Ending {
         let failed = |e| FileError::new("read", &segment.path, e);
         let file = shared.disk.open(&segment.path, OpenMode::Write);
         let file = file.map_err(|e| FileError::new("open", &segment.path, e))?;
-        let tail = read_tail(shared, dir).filter(|tail| tail.fits(&header, last.len_bytes));
+        let left = read_tail(shared, dir).filter(|tail| tail.speaks_of(&header));
+        let stopped_at = left.as_ref().map(|tail| (tail.position, tail.state.last.map(|last| last.index)));
+        let tail = left.filter(|tail| tail.fits(&header, last.len_bytes));
         let from_tail = tail.as_ref().map(|tail| tail.position);
         let (start, at_checkpoint) = match tail {
             Some(tail) => (Start { position: tail.position, state: tail.state, index: tail.index }, None),
@@ -118,12 +120,22 @@ impl Ending {
             last_index: gap.last_index,
             reason: gap.reason,
         });
+        // All up to where a clean stop was had been synced by then.
+        let at_stop =
+            stopped_at.filter(|(position, _)| *position > scanned.end).map(|(_, last_index)| Damage {
+                file: segment.path.clone(),
+                position: scanned.end,
+                first_index: state.next_index(),
+                last_index,
+                reason: "entries are missing that a clean stop had synced",
+            });
+        let end_lost = at_stop.is_some() || scanned.gaps.last().is_some_and(|gap| gap.last_index.is_none());
         Ok(Self {
             state,
             index,
             position: scanned.end,
-            damage: at_checkpoint.or(at_gap),
-            end_lost: scanned.gaps.last().is_some_and(|gap| gap.last_index.is_none()),
+            damage: at_checkpoint.or(at_gap).or(at_stop),
+            end_lost,
             leftovers: scanned.leftovers,
             clean: from_tail == Some(scanned.end) && !scanned.leftovers,
             doubtful_from,

@@ -780,6 +780,20 @@ fn what_lies_before_a_damaged_last_header_is_served() {
 }
 
 #[test]
+fn a_last_segment_cut_short_after_a_clean_stop_is_damage_and_no_torn_tail() {
+    let mut world = World::new(17);
+    let entries = small_directory(&mut world, true);
+    let path = world.files(".log").remove(1);
+    let file = world.disk.open(&path, OpenMode::Write).unwrap();
+    file.set_len(file.len_bytes().unwrap() - 300).unwrap();
+    let (storage, log) = world.open_log();
+    let damage = log.damage().expect("the checkpoint of the stop says that there was more");
+    assert_eq!((&damage.file, damage.last_index), (&path, Some(entries[9].log_id.index)));
+    assert!(matches!(submit(&log, vec![entry(10, 1)]), Err(AppendError::Damaged(_))));
+    drop((storage, log));
+}
+
+#[test]
 fn a_partition_half_made_or_half_removed_is_cleared_away() {
     let world = World::new(11);
     let (storage, log) = world.open_log();
