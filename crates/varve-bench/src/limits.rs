@@ -12,17 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// The median time to write `bytes` at the end of a growing file and sync it.
 pub(crate) fn append_and_sync(dir: &Path, bytes: usize, count: usize) -> Result<Duration, Failure> {
     let path = dir.join("limit-append");
-    let file = File::create(&path)?;
-    let data = vec![7_u8; bytes];
-    let mut samples = Vec::with_capacity(count);
-    for n in 0..count {
-        let started = Instant::now();
-        file.write_all_at(&data, (n * bytes) as u64)?;
-        file.sync_data()?;
-        samples.push(started.elapsed());
-    }
-    std::fs::remove_file(path)?;
-    Ok(median(&mut samples))
+    write_and_sync(&path, &File::create(&path)?, bytes, count)
 }
 
 /// The median time to write `bytes` over blocks that were written before, and sync them.
@@ -31,6 +21,11 @@ pub(crate) fn overwrite_and_sync(dir: &Path, bytes: usize, count: usize) -> Resu
     let file = File::create(&path)?;
     file.write_all_at(&vec![1_u8; bytes * count], 0)?;
     file.sync_all()?;
+    write_and_sync(&path, &file, bytes, count)
+}
+
+/// Writes one piece after another, each synced, and removes the file.
+fn write_and_sync(path: &Path, file: &File, bytes: usize, count: usize) -> Result<Duration, Failure> {
     let data = vec![7_u8; bytes];
     let mut samples = Vec::with_capacity(count);
     for n in 0..count {
