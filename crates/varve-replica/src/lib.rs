@@ -9,10 +9,14 @@
 
 mod command_log;
 mod error;
+mod judge;
+mod lead;
+mod members;
 mod partition;
 mod produce;
 mod progress;
 mod proposer;
+mod raft;
 mod read;
 mod replica;
 mod retention;
@@ -20,10 +24,15 @@ mod settings;
 mod status;
 
 pub use command_log::{CommandError, CommandLog, StateMachine};
-pub use error::{OpenReplicaError, ProduceError, ReadError};
+pub use error::{GroupError, OpenReplicaError, ProduceError, ReadError};
+pub use members::GroupMembers;
 pub use partition::{Follower, Partition};
 pub use produce::{Acks, Pending, Produce, Produced};
 pub use progress::Progress;
+pub use raft::{
+    GroupSettings, GroupTiming, MemoryNetwork, PeerError, PeerNetwork, PeerRequest, PeerResponse,
+    PeerTraffic, Peers,
+};
 pub use read::{Consistency, ReadBatches, Start};
 pub use settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 pub use status::PartitionStatus;
