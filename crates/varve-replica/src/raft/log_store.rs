@@ -156,6 +156,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         let last_kept = last.map(|last| Index::new(last.index));
+        if self.reader.log.last_log_id().map(|last| last.index) <= last_kept {
+            return Ok(());
+        }
         let (sender, done) = oneshot::channel();
         self.reader.log.truncate_after(last_kept, Box::new(move |result| drop(sender.send(result))));
         match done.await {

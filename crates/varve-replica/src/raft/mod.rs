@@ -19,6 +19,8 @@ mod proposal;
 mod proposer;
 mod settings;
 mod state_machine;
+#[cfg(test)]
+mod suite;
 mod types;
 
 pub(crate) use command_applier::{CommandApplier, Responses};
