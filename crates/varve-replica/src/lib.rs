@@ -31,7 +31,7 @@ pub use produce::{Acks, Pending, Produce, Produced};
 pub use progress::Progress;
 pub use raft::{
     GroupSettings, GroupTiming, MemoryNetwork, PeerError, PeerNetwork, PeerRequest, PeerResponse,
-    PeerTraffic, Peers,
+    PeerTraffic, Peers, WireNetwork,
 };
 pub use read::{Consistency, ReadBatches, Start};
 pub use settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};

@@ -109,7 +109,7 @@ impl Group {
     pub(crate) async fn answer(&self, request: PeerRequest) -> Result<PeerResponse, PeerError> {
         let stopped =
             |error: &dyn fmt::Display| PeerError::Stopped { partition: self.id, reason: error.to_string() };
-        let response = match request.0 {
+        let response = match request.request {
             Request::Append(append) => {
                 Response::Append(self.raft.append_entries(append).await.map_err(|error| stopped(&error))?)
             }
@@ -253,7 +253,7 @@ impl Group {
     async fn leaders_read_index(&self) -> Result<Index, GroupError> {
         let leader = self.leader().filter(|leader| *leader != self.peers.node());
         let leader = leader.ok_or(GroupError::NotLeader { leader: None })?;
-        let answer = self.peers.network().call(leader, self.id, PeerRequest(Request::ReadIndex));
+        let answer = self.peers.network().call(leader, self.id, PeerRequest::new(Request::ReadIndex));
         match tokio::time::timeout(READ_INDEX_TIMEOUT, answer).await {
             Ok(Ok(PeerResponse(Response::ReadIndex(Some(index))))) => Ok(index),
             _ => Err(GroupError::NotLeader { leader: Some(leader) }),

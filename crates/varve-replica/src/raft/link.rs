@@ -39,21 +39,31 @@ pub(crate) struct Link {
     peers: Peers,
     group: PartitionId,
     to: NodeId,
+    /// What goes this way waits for no entries.
+    heartbeats: bool,
 }
 
 impl RaftNetworkFactory<Types> for Links {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, _node: &()) -> Link {
-        Link { peers: self.peers.clone(), group: self.group, to: NodeId::new(target) }
+        Link { peers: self.peers.clone(), group: self.group, to: NodeId::new(target), heartbeats: false }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &()) -> Link {
+        Link { heartbeats: true, ..self.new_client(target, node).await }
     }
 }
 
 impl Link {
     /// Asks, and gives up after a time.
-    fn call(&self, request: Request, timeout: Duration) -> BoxFuture<'static, Result<Response, PeerError>> {
+    fn call(
+        &self,
+        request: PeerRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Response, PeerError>> {
         let to = self.to;
-        let answer = self.peers.network().call(to, self.group, PeerRequest(request));
+        let answer = self.peers.network().call(to, self.group, request);
         async move {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(answer) => answer.map(|PeerResponse(response)| response),
@@ -70,7 +80,12 @@ impl Link {
         &self,
         request: AppendEntriesRequest<Types>,
     ) -> impl Future<Output = Result<AppendEntriesResponse<Types>, RPCError<Types>>> + Send + use<> {
-        let answer = self.call(Request::Append(request), APPEND_TIMEOUT);
+        let request = if self.heartbeats {
+            PeerRequest::heartbeat(request)
+        } else {
+            PeerRequest::new(Request::Append(request))
+        };
+        let answer = self.call(request, APPEND_TIMEOUT);
         async move {
             match answer.await {
                 Ok(Response::Append(response)) => Ok(response),
@@ -124,7 +139,7 @@ impl RaftNetworkV2<Types> for Link {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        match self.call(Request::Vote(request), option.soft_ttl()).await {
+        match self.call(PeerRequest::new(Request::Vote(request)), option.soft_ttl()).await {
             Ok(Response::Vote(response)) => Ok(response),
             other => Err(failed(other)),
         }
@@ -135,7 +150,7 @@ impl RaftNetworkV2<Types> for Link {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        match self.call(Request::PreVote(request), option.soft_ttl()).await {
+        match self.call(PeerRequest::new(Request::PreVote(request)), option.soft_ttl()).await {
             Ok(Response::Vote(response)) => Ok(response),
             other => Err(failed(other)),
         }
@@ -148,7 +163,7 @@ impl RaftNetworkV2<Types> for Link {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let answer = self.call(Request::Snapshot(vote, snapshot), SNAPSHOT_TIMEOUT);
+        let answer = self.call(PeerRequest::new(Request::Snapshot(vote, snapshot)), SNAPSHOT_TIMEOUT);
         tokio::select! {
             biased;
             closed = cancel => Err(closed.into()),
@@ -164,7 +179,7 @@ impl RaftNetworkV2<Types> for Link {
         request: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        match self.call(Request::Transfer(request), option.soft_ttl()).await {
+        match self.call(PeerRequest::new(Request::Transfer(request)), option.soft_ttl()).await {
             Ok(Response::Transfer(response)) => Ok(response),
             other => Err(failed(other)),
         }

@@ -22,6 +22,8 @@ mod state_machine;
 #[cfg(test)]
 mod suite;
 mod types;
+mod wire;
+mod wire_network;
 
 pub(crate) use command_applier::{CommandApplier, Responses};
 pub(crate) use group::Group;
@@ -32,3 +34,4 @@ pub use memory_network::MemoryNetwork;
 pub use peer::{PeerError, PeerNetwork, PeerRequest, PeerResponse, PeerTraffic};
 pub use peers::Peers;
 pub use settings::{GroupSettings, GroupTiming};
+pub use wire_network::WireNetwork;

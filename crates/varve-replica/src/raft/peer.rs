@@ -14,7 +14,10 @@ use varve_record::{Index, NodeId, PartitionId};
 
 /// A question of one member of a group to another. What is in it is consensus' business.
 #[derive(Debug)]
-pub struct PeerRequest(pub(crate) Request);
+pub struct PeerRequest {
+    pub(crate) request: Request,
+    traffic: PeerTraffic,
+}
 
 /// The answer to a [`PeerRequest`].
 #[derive(Debug)]
@@ -52,18 +55,27 @@ pub(crate) enum Response {
 }
 
 impl PeerRequest {
+    pub(crate) fn new(request: Request) -> Self {
+        let traffic = match request {
+            // Those without entries too: they must not overtake those with.
+            Request::Append(_) => PeerTraffic::Data,
+            Request::Snapshot(..) => PeerTraffic::Snapshot,
+            Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) | Request::ReadIndex => {
+                PeerTraffic::Control
+            }
+        };
+        Self { request, traffic }
+    }
+
+    /// A heartbeat, which waits for no entries.
+    pub(crate) fn heartbeat(append: AppendEntriesRequest<Types>) -> Self {
+        Self { request: Request::Append(append), traffic: PeerTraffic::Control }
+    }
+
     /// On which kind of connection it travels.
     #[must_use]
     pub fn traffic(&self) -> PeerTraffic {
-        match &self.0 {
-            Request::Append(append) if !append.entries.is_empty() => PeerTraffic::Data,
-            Request::Snapshot(..) => PeerTraffic::Snapshot,
-            Request::Append(_)
-            | Request::Vote(_)
-            | Request::PreVote(_)
-            | Request::Transfer(_)
-            | Request::ReadIndex => PeerTraffic::Control,
-        }
+        self.traffic
     }
 }
 

@@ -10,4 +10,5 @@ mod group;
 mod producers;
 mod reading;
 mod retention;
+mod wire;
 mod writing;
