@@ -26,7 +26,7 @@ use varve_env::{Blocking, Env};
 use varve_record::{Index, NodeId, PartitionId, Term, Timestamp};
 use varve_storage::{EndState, EntryKind, PartitionLog, Storage};
 
-/// How long a question to the leader may take.
+/// How long a question to the leader may take, and how long it is asked again where nobody leads.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of entries that are applied before the place is noted; a start applies at most these and what came after again.
 const MARK_INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
@@ -136,10 +136,7 @@ impl Group {
     /// # Errors
     /// Where no leader is known, or it cannot be asked.
     pub(crate) async fn linearize(&self) -> Result<(), GroupError> {
-        let index = match self.own_read_index().await {
-            Some(index) => index,
-            None => self.leaders_read_index().await?,
-        };
+        let index = self.read_index().await?;
         let mut applied = self.state.subscribe();
         match applied.wait_for(|state| state.stopped || state.next_index >= index).await {
             Ok(state) if state.next_index >= index => Ok(()),
@@ -241,6 +238,22 @@ impl Group {
             drop(self.raft.trigger().elect(false).await);
         }
         Ok(())
+    }
+
+    /// All entries below it must be applied before a read that begins now. Around an election it takes some tries.
+    async fn read_index(&self) -> Result<Index, GroupError> {
+        let since = Instant::now();
+        loop {
+            if let Some(index) = self.own_read_index().await {
+                return Ok(index);
+            }
+            match self.leaders_read_index().await {
+                Err(GroupError::NotLeader { .. }) if since.elapsed() < READ_INDEX_TIMEOUT => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// All entries below it must be applied before a read that begins now; `None` where this replica does not lead.

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod cluster;
+mod command_group;
 mod command_log;
 mod damage;
+mod faults;
 mod fixture;
 mod group;
 mod producers;
