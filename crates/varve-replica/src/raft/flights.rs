@@ -9,8 +9,8 @@ use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::raft::ClientWriteResult;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
-use varve_record::{NodeId, Term};
+use tokio::sync::{Notify, oneshot};
+use varve_record::{NodeId, Offset, Term};
 use varve_storage::PartitionLog;
 
 /// What waits for an answer, by the order in which it was proposed.
@@ -28,6 +28,8 @@ struct Table {
     flying: BTreeMap<u64, (Term, Proposal)>,
     /// Never appended, and to be judged again.
     refused: BTreeMap<u64, Proposal>,
+    /// Those that are answered once they are durable here, by the offset up to which that must be so.
+    leaders: BTreeMap<Offset, (u64, Extent)>,
 }
 
 impl Flights {
@@ -43,6 +45,27 @@ impl Flights {
         table.next += 1;
         table.flying.insert(number, (term, proposal));
         Flight { flights: Arc::clone(self), number, landed: false }
+    }
+
+    /// Answers a proposal that is about to be handed over once its records are durable here.
+    pub(crate) fn answer_when_synced(&self, flight: &Flight, extent: Extent) {
+        self.lock().leaders.insert(extent.next, (flight.number, extent));
+    }
+
+    pub(crate) fn awaits_sync(&self) -> bool {
+        !self.lock().leaders.is_empty()
+    }
+
+    /// Records below `next` are durable here. What was refused meanwhile is not among those that wait: nothing is proposed
+    /// behind it until it is judged again.
+    pub(crate) fn synced(&self, next: Offset) {
+        let mut table = self.lock();
+        while let Some(entry) = table.leaders.first_entry().filter(|entry| *entry.key() <= next) {
+            let (number, extent) = entry.remove();
+            if let Some((_, proposal)) = table.flying.get_mut(&number) {
+                proposal.answer_early(Ok(Produced::appended(extent)));
+            }
+        }
     }
 
     pub(crate) fn has_refused(&self) -> bool {
@@ -64,6 +87,7 @@ impl Flights {
         let abandoned: Vec<Proposal> = {
             let mut table = self.lock();
             let lost = |proposed: Term| term.is_none_or(|term| proposed < term);
+            table.leaders.clear();
             let numbers: Vec<u64> =
                 table.flying.iter().filter(|(_, (at, _))| lost(*at)).map(|(number, _)| *number).collect();
             numbers.iter().filter_map(|number| table.flying.remove(number)).map(|(_, p)| p).collect()
@@ -108,7 +132,9 @@ impl Flights {
     }
 
     fn refuse(&self, number: u64, proposal: Proposal) {
-        self.lock().refused.insert(number, proposal);
+        let mut table = self.lock();
+        table.leaders.retain(|_, (of, _)| *of != number);
+        table.refused.insert(number, proposal);
     }
 
     /// Why nobody can say what became of a proposal.
@@ -149,6 +175,15 @@ impl Drop for Flight {
 }
 
 impl Proposal {
+    /// Tells whoever waits, while the proposal goes on.
+    pub(super) fn answer_early(&mut self, result: Result<Produced, ProduceError>) {
+        if let Self::Produce { answer, .. } = self {
+            // Nobody hears the later answer.
+            let waiting = std::mem::replace(answer, oneshot::channel().0);
+            drop(waiting.send(Outcome::Done(result)));
+        }
+    }
+
     /// Tells whoever waits.
     pub(crate) fn answer(self, result: Result<Extent, ProduceError>) {
         match self {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use varve_env::{Blocking, Env};
-use varve_record::{Index, NodeId, PartitionId, Term, Timestamp};
+use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 use varve_storage::{EndState, EntryKind, PartitionLog, Storage};
 
 /// How long a question to the leader may take, and how long it is asked again where nobody leads.
@@ -40,6 +40,7 @@ pub(crate) struct Group {
     blocking: Blocking,
     state: watch::Sender<State>,
     applied: watch::Receiver<EndState>,
+    synced: watch::Receiver<Offset>,
 }
 
 impl Group {
@@ -65,11 +66,12 @@ impl Group {
             .map_err(|error| begin(&error))?;
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
+        let synced = store.watch_synced();
         let links = Links { peers: peers.clone(), group: id };
         let node = peers.node().get();
         let raft =
             Raft::new(node, Arc::new(config), links, store, machine).await.map_err(|error| begin(&error))?;
-        let group = Arc::new(Self { id, peers: peers.clone(), raft, log, blocking, state, applied });
+        let group = Arc::new(Self { id, peers: peers.clone(), raft, log, blocking, state, applied, synced });
         peers.add(id, &group);
         drop(tokio::spawn(observe(Arc::downgrade(&group), group.raft.server_metrics())));
         drop(tokio::spawn(clear_up(Arc::downgrade(&group), trimmed)));
@@ -83,6 +85,11 @@ impl Group {
 
     pub(crate) fn log(&self) -> &PartitionLog {
         &self.log
+    }
+
+    /// Follows up to which offset records are durable here, committed or not.
+    pub(crate) fn synced(&self) -> watch::Receiver<Offset> {
+        self.synced.clone()
     }
 
     pub(crate) fn state(&self) -> &watch::Sender<State> {

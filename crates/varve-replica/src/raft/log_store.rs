@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use varve_env::Blocking;
-use varve_record::{Index, NodeId, PartitionId, Term};
+use varve_record::{Index, NodeId, Offset, PartitionId, Term};
 use varve_storage::{AppendError, Entry, PartitionLog, Vote, VoteStore};
 
 /// Bytes of entries that are read at once, for a follower or to be applied.
@@ -42,12 +42,20 @@ pub(crate) struct LogStore {
     /// Appends handed to the log, and those of them that it has answered.
     submitted: u64,
     answered: watch::Sender<u64>,
+    /// All records below it are durable here, committed or not.
+    synced: watch::Sender<Offset>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: PartitionLog, votes: VoteStore, group: PartitionId, blocking: Blocking) -> Self {
         let reader = LogReader { log, votes, group, blocking };
-        Self { reader, submitted: 0, answered: watch::Sender::new(0) }
+        let synced = watch::Sender::new(Offset::default());
+        Self { reader, submitted: 0, answered: watch::Sender::new(0), synced }
+    }
+
+    /// Follows what of this node's appends is durable here.
+    pub(crate) fn watch_synced(&self) -> watch::Receiver<Offset> {
+        self.synced.subscribe()
     }
 
     /// Gives each entry its offset and time, in front of the log, which checks them again.
@@ -72,11 +80,16 @@ impl LogStore {
     /// group meanwhile: a replica that cannot write does not lead, for its heartbeats stop too.
     async fn append_entries(&mut self, entries: Vec<Entry>, callback: IOFlushed<Types>) -> io::Result<()> {
         let callback = Arc::new(Mutex::new(Some(callback)));
+        let next_offset = entries.last().map_or(Offset::default(), Entry::next_offset);
         let mut gap_tries = 0;
         loop {
-            let (once, answered) = (Arc::clone(&callback), self.answered.clone());
+            let (once, answered, synced) =
+                (Arc::clone(&callback), self.answered.clone(), self.synced.clone());
             let done = Box::new(move |result: Result<(), AppendError>| {
                 answered.send_modify(|count| *count += 1);
+                if result.is_ok() {
+                    synced.send_replace(next_offset);
+                }
                 if let Some(callback) = once.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     callback.io_completed(result.map_err(io::Error::other));
                 }

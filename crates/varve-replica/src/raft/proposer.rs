@@ -11,11 +11,12 @@ use super::proposal::Proposal as Entering;
 use crate::judge::{Verdict, judge};
 use crate::produce::Outcome;
 use crate::proposer::Proposal;
+use crate::replica::Extent;
 use crate::{Acks, Produce, ProduceError, Produced};
 use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use varve_env::WallClock;
 use varve_record::{Offset, Term, Timestamp};
@@ -34,6 +35,7 @@ pub(crate) struct GroupProposer {
     lead: Option<Lead>,
     /// Since when what was refused has not been taken up.
     refused_since: Option<Instant>,
+    synced: watch::Receiver<Offset>,
 }
 
 /// The log's end in one leadership, with all that was proposed in it.
@@ -45,7 +47,8 @@ struct Lead {
 impl GroupProposer {
     pub(crate) fn new(group: Arc<Group>, clock: Arc<dyn WallClock>, producers_max: usize) -> Self {
         let flights = Flights::new(group.log().clone());
-        Self { group, clock, producers_max, flights, lead: None, refused_since: None }
+        let synced = group.synced();
+        Self { group, clock, producers_max, flights, lead: None, refused_since: None, synced }
     }
 
     /// Takes proposals until the last handle is gone.
@@ -61,6 +64,10 @@ impl GroupProposer {
                 biased;
                 changed = leadership.changed() => if changed.is_err() { break },
                 () = flights.changed.notified() => {}
+                changed = self.synced.changed(), if flights.awaits_sync() => match changed {
+                    Ok(()) => flights.synced(*self.synced.borrow_and_update()),
+                    Err(_) => break,
+                },
                 // While something waits to be tried again nothing may overtake it.
                 proposal = proposals.recv(), if !flights.has_refused() => match proposal {
                     Some(proposal) => {
@@ -111,8 +118,23 @@ impl GroupProposer {
             Ok(term) => term,
             Err(refusal) => return proposal.answer(Err(refusal)),
         };
-        let Some((entry, proposal)) = self.judge(proposal) else { return };
+        let Some((entry, mut proposal)) = self.judge(proposal) else { return };
+        let synced = match &mut proposal {
+            Proposal::Produce { produce, .. } if produce.acks == Acks::Leader => {
+                Some(extent(produce, &entry))
+            }
+            Proposal::Produce { produce, .. } if produce.acks == Acks::None => {
+                proposal.answer_early(Ok(Produced::UNKNOWN));
+                None
+            }
+            _ => None,
+        };
         let flight = self.flights.take_off(term, proposal);
+        if let Some(extent) = synced {
+            // What was synced before is not this batch, though it may have lain further on: in another leadership.
+            self.synced.mark_unchanged();
+            self.flights.answer_when_synced(&flight, extent);
+        }
         let answer = Answer::new(move |result| flight.land(result));
         // Where consensus has stopped the flight is dropped, and that answers it.
         drop(self.group.raft().write(entry).responder(answer).with_leader(term.get()).await);
@@ -144,7 +166,6 @@ impl GroupProposer {
             Proposal::Produce { produce, answer, room } => match judge(&lead.end, &produce) {
                 Ok(Verdict::Append) => {
                     let (entry, produce) = lead.append(produce, time, self.producers_max);
-                    let answer = if produce.acks == Acks::None { answered(answer) } else { answer };
                     Some((entry, Proposal::Produce { produce, answer, room }))
                 }
                 Ok(Verdict::Duplicate { of, produced }) => {
@@ -203,8 +224,9 @@ fn entering(entry: Entry, expected: Option<Offset>) -> Entering {
     Entering { kind: entry.kind, append_time: entry.append_time, expected, body: entry.body }
 }
 
-/// Answers at once whoever wants no acknowledgement.
-fn answered(answer: oneshot::Sender<Outcome>) -> oneshot::Sender<Outcome> {
-    drop(answer.send(Outcome::Done(Ok(Produced::UNKNOWN))));
-    oneshot::channel().0
+/// Where a batch lies that is about to be appended.
+fn extent(produce: &Produce, entry: &Entering) -> Extent {
+    let first = produce.batch.base_offset();
+    let next = first + u64::from(produce.batch.record_count());
+    Extent { first, next, append_time: entry.append_time }
 }

@@ -3,7 +3,7 @@ use crate::fixture::{batch, numbered, produce, values, within};
 use std::collections::BTreeSet;
 use varve_env::disk::FaultyDisk;
 use varve_record::{NodeId, Offset};
-use varve_replica::{Consistency, ProduceError, ReadError};
+use varve_replica::{Acks, Consistency, Produce, ProduceError, ReadError};
 
 fn names(count: u64) -> Vec<String> {
     (0..count).map(|n| n.to_string()).collect()
@@ -164,6 +164,20 @@ async fn without_a_majority_nothing_is_acknowledged() {
     );
     cluster.append(batch(&["last"])).await;
     assert!(cluster.level().await >= Offset::new(2 + unsure));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_by_the_leader_waits_for_nobody_else() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    let leader = cluster.leader().await;
+    cluster.network.isolate(leader);
+    let acks = |acks| Produce { acks, ..produce(batch(&["x"])) };
+    let produced = within(cluster.partition(leader).produce(acks(Acks::Leader))).await.unwrap();
+    assert_eq!(produced.first_offset, Some(Offset::new(1)));
+    let produced = within(cluster.partition(leader).produce(acks(Acks::None))).await.unwrap();
+    assert_eq!(produced.first_offset, None);
+    assert_eq!(cluster.partition(leader).progress().high_watermark, Offset::new(1), "nobody may read it");
 }
 
 #[tokio::test]
