@@ -115,7 +115,7 @@ impl Partition {
         let room = room.map_err(|_| ProduceError::ShuttingDown)?;
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Produce { produce, answer, room };
-        self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
+        self.shared.proposals.send(proposal).await.map_err(|_| self.closed())?;
         Ok(Pending { outcome, committed: self.shared.lead.committed() })
     }
 
@@ -211,7 +211,7 @@ impl Partition {
     pub async fn trim(&self, before: Offset) -> Result<Offset, ProduceError> {
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Trim { before, answer };
-        self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
+        self.shared.proposals.send(proposal).await.map_err(|_| self.closed())?;
         let new_start = outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?;
         // In a group each replica trims where it applies the entry.
         if let Lead::Alone(replica) = &self.shared.lead {
@@ -316,6 +316,11 @@ impl Partition {
 
     fn log(&self) -> &PartitionLog {
         self.shared.lead.log()
+    }
+
+    /// Why nobody takes proposals any more.
+    fn closed(&self) -> ProduceError {
+        self.log().stopped().map_or(ProduceError::ShuttingDown, ProduceError::Stopped)
     }
 
     fn check_range(&self, offset: Offset) -> Result<(), ReadError> {

@@ -121,3 +121,39 @@ impl fmt::Display for LogEntry {
         fmt::Debug::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn proposed(expected: u64) -> LogEntry {
+        let proposal = Proposal {
+            kind: EntryKind::Command,
+            append_time: Timestamp::new(5),
+            expected: Some(Offset::new(expected)),
+            body: Bytes::from_static(b"body"),
+        };
+        LogEntry::new(RaftLogId::new(LeaderTerm::new(2), 7), EntryPayload::Normal(proposal))
+    }
+
+    #[test]
+    fn what_was_judged_for_another_place_keeps_its_name_and_holds_nothing() {
+        let time = Timestamp::new(9);
+        let taken = proposed(3).placed(Offset::new(3), time).unwrap();
+        assert_eq!((taken.kind, taken.body.len(), taken.append_time), (EntryKind::Command, 4, time));
+        for end in [2, 4] {
+            let voided = proposed(3).placed(Offset::new(end), time).unwrap();
+            assert_eq!((voided.kind, voided.body.len()), (EntryKind::Blank, 0));
+            assert_eq!(voided.log_id, taken.log_id);
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_leader_goes_where_it_is_there_or_nowhere() {
+        let stored = proposed(3).placed(Offset::new(3), Timestamp::new(0)).unwrap();
+        let sent = LogEntry::stored(Entry { base_offset: Offset::new(3), ..stored });
+        assert!(sent.clone().placed(Offset::new(3), Timestamp::new(0)).is_ok());
+        assert!(sent.placed(Offset::new(4), Timestamp::new(0)).is_err());
+    }
+}

@@ -1,7 +1,8 @@
 use crate::cluster::Cluster;
 use crate::fixture::{batch, numbered, produce, values, within};
 use std::collections::BTreeSet;
-use varve_env::disk::FaultyDisk;
+use std::io::ErrorKind;
+use varve_env::disk::{FaultyDisk, OpKind};
 use varve_record::{NodeId, Offset};
 use varve_replica::{Acks, Consistency, Produce, ProduceError, ReadError};
 
@@ -77,6 +78,74 @@ async fn a_leader_that_loses_power_loses_nothing_acknowledged() {
     for node in cluster.nodes.values() {
         assert_eq!(values(&node.partition, 0).await, names(20));
     }
+}
+
+#[tokio::test]
+async fn what_is_not_synced_is_not_acknowledged() {
+    let mut cluster = Cluster::new(1).await;
+    let node = NodeId::new(1);
+    cluster.append(batch(&["kept"])).await;
+    cluster.nodes[&node].disk.fail_nth(OpKind::Sync, 0, ErrorKind::Other);
+    let lost = within(cluster.partition(node).produce(produce(batch(&["lost"])))).await;
+    assert!(matches!(lost, Err(ProduceError::Stopped(_) | ProduceError::CommitUnknown)), "{lost:?}");
+    let later = within(cluster.partition(node).produce(produce(batch(&["later"])))).await;
+    assert!(matches!(later, Err(ProduceError::Stopped(_))), "{later:?}");
+    assert_eq!(cluster.partition(node).progress().high_watermark, Offset::new(1));
+    cluster.restart(node).await;
+    cluster.append(batch(&["after"])).await;
+    assert_eq!(values(cluster.partition(node), 0).await, ["kept", "after"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_room_on_the_disk_is_not_acknowledged() {
+    let mut cluster = Cluster::new(1).await;
+    let node = NodeId::new(1);
+    cluster.append(batch(&["kept"])).await;
+    cluster.nodes[&node].disk.set_capacity(Some(0));
+    let large = "x".repeat(400_000);
+    let lost = within(cluster.partition(node).enqueue(produce(batch(&[&large])))).await.unwrap();
+    cluster.until("the disk is full", || cluster.partition(node).status().disk_full.then_some(())).await;
+    let refused = within(cluster.partition(node).produce(produce(batch(&["refused"])))).await;
+    assert!(matches!(refused, Err(ProduceError::DiskFull)), "{refused:?}");
+    assert_eq!(values(cluster.partition(node), 0).await, ["kept"], "reads go on");
+    let disk = cluster.cut_power(node).await;
+    let outcome = within(lost.wait()).await;
+    assert!(outcome.is_err(), "{outcome:?}");
+    disk.set_capacity(None);
+    cluster.start(node, disk).await;
+    cluster.append(batch(&["after"])).await;
+    assert_eq!(values(cluster.partition(node), 0).await, ["kept", "after"]);
+}
+
+#[tokio::test]
+async fn a_leader_that_lost_what_it_had_sent_gives_its_name_to_nothing_else() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let leader = cluster.leader().await;
+    let follower = others(&cluster, leader)[0];
+    // Its disk is full, so that what it sends is not durable here.
+    cluster.nodes[&leader].disk.set_capacity(Some(0));
+    let large = "x".repeat(400_000);
+    let sent = within(cluster.partition(leader).enqueue(produce(batch(&[&large])))).await.unwrap();
+    cluster
+        .until("a follower has it", || {
+            (cluster.partition(follower).status().next_offset == Offset::new(2)).then_some(())
+        })
+        .await;
+    // Back before anyone has missed it, without what it sent.
+    let disk = cluster.cut_power(leader).await;
+    disk.set_capacity(None);
+    cluster.start(leader, disk).await;
+    drop(sent);
+    cluster.append(batch(&["next"])).await;
+    cluster.append(batch(&["last"])).await;
+    cluster.level().await;
+    let expected = values(cluster.partition(follower), 0).await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, expected);
+    }
+    assert_eq!(expected.last().unwrap(), "last");
 }
 
 #[tokio::test]
