@@ -2,7 +2,9 @@
 
 mod builder;
 mod delivery;
+mod promise;
 mod queue;
+mod rebuild;
 mod record;
 mod stream;
 mod window;
@@ -73,7 +75,6 @@ impl Producer {
         topic: TopicName,
         options: ProducerOptions,
     ) -> Result<Self, ClientError> {
-        client.topic_map(&topic, true).await?;
         let identity = match options.idempotent {
             true => Some(client.init_producer(&options.name).await?.try_into()?),
             false => None,

@@ -39,6 +39,8 @@ impl Known {
 #[derive(Debug, Clone)]
 pub(crate) struct TopicMap {
     pub(crate) partitions: Vec<PartitionServers>,
+    /// The largest record that the topic takes, in bytes, where the server says.
+    pub(crate) record_bytes_max: Option<usize>,
 }
 
 impl Topics {
@@ -63,7 +65,9 @@ impl Topics {
                 followers: followers.filter_map(address).collect(),
             }
         });
-        let map = Arc::new(TopicMap { partitions: partitions.collect() });
+        let record_bytes_max = topic.effective_settings.and_then(|settings| settings.record_bytes_max);
+        let record_bytes_max = record_bytes_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+        let map = Arc::new(TopicMap { partitions: partitions.collect(), record_bytes_max });
         let mut known = self.known();
         if known.len() >= TOPICS_MAX {
             known.clear();

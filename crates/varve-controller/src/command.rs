@@ -1,9 +1,9 @@
 //! What changes the metadata.
 
-use crate::{MetadataError, ProducerIdentity, SettingsChange, Topic, TopicSettings};
+use crate::{MetadataError, ProducerIdentity, SettingsChange, Topic, TopicSettings, number};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use varve_record::{PartitionId, ProducerId};
+use varve_record::{PartitionId, ProducerId, Timestamp};
 
 /// A change of the metadata, as an entry of the controller's log carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub enum Command {
         partitions: u32,
         /// Replicas wanted, at least one.
         replication_factor: u32,
+        /// When it was asked for.
+        #[serde(with = "number")]
+        created_ms: Timestamp,
         /// Its settings.
         #[serde(default)]
         settings: TopicSettings,
@@ -99,6 +102,7 @@ mod tests {
                 topic: "events".to_owned(),
                 partitions: 3,
                 replication_factor: 1,
+                created_ms: Timestamp::new(5),
                 settings: TopicSettings { retention_bytes: Some(5), ..TopicSettings::default() },
             },
             Command::AlterTopic { topic: "events".to_owned(), partitions: None, settings },
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_command_stay_what_they_were() {
-        let bytes = br#"{"command":"create_topic","topic":"events","partitions":3,"replication_factor":1,"settings":{"retention_ms":60000}}"#;
+        let bytes = br#"{"command":"create_topic","topic":"events","partitions":3,"replication_factor":1,"created_ms":5,"settings":{"retention_ms":60000}}"#;
         let command = Command::decode(bytes).unwrap();
         assert_eq!(command.encode(), bytes);
     }

@@ -3,7 +3,7 @@
 use crate::command::{Applied, Command, Response};
 use crate::limits::PARTITIONS_MAX;
 use crate::producers::Producers;
-use crate::{MetadataError, SettingsChange, Topic, TopicSettings};
+use crate::{MetadataError, SettingsChange, Topic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use varve_api::TopicName;
@@ -39,14 +39,24 @@ impl Metadata {
         self.topics.get(name)
     }
 
+    /// Whether a partition was once given to a topic, and belongs to none any more: its records are no longer wanted.
+    #[must_use]
+    pub fn was_deleted(&self, id: PartitionId) -> bool {
+        let given_out = id != Self::CONTROLLER && id.get() < self.next_partition;
+        given_out && !self.topics.values().any(|topic| topic.partitions.contains(&id))
+    }
+
     /// Takes a command over, or refuses it and stays as it was.
     ///
     /// # Errors
     /// The refusal.
     pub fn apply(&mut self, command: &Command) -> Applied {
         match command {
-            Command::CreateTopic { topic, partitions, replication_factor, settings } => {
-                self.create_topic(topic, *partitions, *replication_factor, settings)
+            Command::CreateTopic { topic, partitions, replication_factor, created_ms, settings } => {
+                let (replication_factor, created_ms) = (*replication_factor, *created_ms);
+                let settings = settings.clone();
+                let new = Topic { partitions: Vec::new(), replication_factor, created_ms, settings };
+                self.create_topic(topic, *partitions, new)
             }
             Command::AlterTopic { topic, partitions, settings } => {
                 self.alter_topic(topic, *partitions, settings)
@@ -62,13 +72,7 @@ impl Metadata {
         }
     }
 
-    fn create_topic(
-        &mut self,
-        name: &str,
-        partitions: u32,
-        replicas: u32,
-        settings: &TopicSettings,
-    ) -> Applied {
+    fn create_topic(&mut self, name: &str, partitions: u32, new: Topic) -> Applied {
         TopicName::new(name).map_err(|_| MetadataError::TopicName(name.to_owned()))?;
         if self.topics.contains_key(name) {
             return Err(MetadataError::TopicExists(name.to_owned()));
@@ -76,11 +80,10 @@ impl Metadata {
         if partitions == 0 {
             return Err(MetadataError::Zero("partition"));
         }
-        if replicas == 0 {
+        if new.replication_factor == 0 {
             return Err(MetadataError::Zero("replica"));
         }
-        let partitions = self.number_partitions(partitions)?;
-        let topic = Topic { partitions, replication_factor: replicas, settings: settings.clone() };
+        let topic = Topic { partitions: self.number_partitions(partitions)?, ..new };
         self.topics.insert(name.to_owned(), topic.clone());
         Ok(Response::Topic(topic))
     }
@@ -116,10 +119,19 @@ impl Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TopicSettings;
+    use varve_record::Timestamp;
 
     fn create(name: &str, partitions: u32) -> Command {
         let settings = TopicSettings::default();
-        Command::CreateTopic { topic: name.to_owned(), partitions, replication_factor: 1, settings }
+        let created_ms = Timestamp::new(7);
+        Command::CreateTopic {
+            topic: name.to_owned(),
+            partitions,
+            replication_factor: 1,
+            created_ms,
+            settings,
+        }
     }
 
     fn alter(name: &str, partitions: u32) -> Command {
@@ -141,6 +153,16 @@ mod tests {
         metadata.apply(&alter("b", 2)).unwrap();
         assert_eq!(partitions(&metadata, "a"), [4, 5]);
         assert_eq!(partitions(&metadata, "b"), [3, 6]);
+    }
+
+    #[test]
+    fn a_deleted_partition_is_told_from_one_that_never_was() {
+        let mut metadata = Metadata::default();
+        metadata.apply(&create("a", 1)).unwrap();
+        metadata.apply(&create("b", 1)).unwrap();
+        metadata.apply(&Command::DeleteTopic { topic: "a".to_owned() }).unwrap();
+        let deleted = |id| metadata.was_deleted(PartitionId::new(id));
+        assert_eq!([deleted(0), deleted(1), deleted(2), deleted(3)], [false, true, false, false]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ macro_rules! numbered {
     )*};
 }
 
-numbered!(PartitionId(u64), ProducerId(i64), ProducerEpoch(i16));
+numbered!(PartitionId(u64), ProducerId(i64), ProducerEpoch(i16), Timestamp(i64));
 
 /// A list of newtypes.
 pub(crate) mod list {

@@ -2,7 +2,7 @@
 
 use crate::{TopicSettings, number};
 use serde::{Deserialize, Serialize};
-use varve_record::PartitionId;
+use varve_record::{PartitionId, Timestamp};
 
 /// A topic: its partitions in order, and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ pub struct Topic {
     pub partitions: Vec<PartitionId>,
     /// Replicas that each partition wants; it runs on fewer while the cluster has fewer nodes.
     pub replication_factor: u32,
+    /// When it was made, by the clock of the node that was asked.
+    #[serde(with = "number")]
+    pub created_ms: Timestamp,
     /// Its settings.
     #[serde(default)]
     pub settings: TopicSettings,

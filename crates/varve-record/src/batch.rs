@@ -70,6 +70,13 @@ impl Batch {
         }
     }
 
+    /// The codec that the batch in `bytes` claims, or `None` if there are too few to tell or the codec is not known. Nothing
+    /// else about them is checked.
+    pub fn peek_compression(bytes: &[u8]) -> Option<Compression> {
+        let attributes = bytes.get(CRC_FROM..)?.first_chunk::<2>()?;
+        codec(u16::from_be_bytes(*attributes)).ok()
+    }
+
     /// Takes the first batch off `bytes`, a concatenation of whole batches, or gives `None` if they are empty.
     ///
     /// # Errors

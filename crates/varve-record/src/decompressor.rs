@@ -113,27 +113,31 @@ pub(crate) fn nothing_left(rest: &[u8]) -> Result<(), Failure> {
     if rest.is_empty() { Ok(()) } else { Err(Failure::Damaged) }
 }
 
-/// Reads until `source` ends, into a buffer that doubles but never passes `bytes_max`.
+/// Reads until `source` ends, into a buffer that doubles but never passes `bytes_max`. The buffer is set to zeros once, not
+/// again for each of the small pieces that some sources give.
 pub(crate) fn read_to_end(
     source: &mut impl Read,
     bytes_max: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    loop {
-        let start = out.len();
-        if start == bytes_max {
-            return expect_end(source, bytes_max);
+    let mut filled = out.len();
+    let result = loop {
+        if filled == bytes_max {
+            break expect_end(source, bytes_max);
         }
-        grow(out, bytes_max);
-        out.resize(out.capacity().min(bytes_max), 0);
-        let read = source.read(&mut out[start..]);
-        out.truncate(start + *read.as_ref().unwrap_or(&0));
-        match read {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(_) => return Err(Failure::Damaged),
+        if filled == out.len() {
+            let target = room_after(filled, bytes_max);
+            out.reserve_exact(target - filled);
+            out.resize(target, 0);
         }
-    }
+        match source.read(&mut out[filled..]) {
+            Ok(0) => break Ok(()),
+            Ok(read) => filled += read,
+            Err(_) => break Err(Failure::Damaged),
+        }
+    };
+    out.truncate(filled);
+    result
 }
 
 /// The buffer is full: the stream must have nothing more to give.
@@ -148,9 +152,13 @@ fn expect_end(source: &mut impl Read, bytes_max: usize) -> Result<(), Failure> {
 /// Makes room if there is none: twice as much as before, within `bytes_max`.
 fn grow(out: &mut Vec<u8>, bytes_max: usize) {
     if out.len() == out.capacity() {
-        let target = (out.len() * 2).max(START_BYTES).min(bytes_max);
-        out.reserve_exact(target.saturating_sub(out.len()));
+        out.reserve_exact(room_after(out.len(), bytes_max).saturating_sub(out.len()));
     }
+}
+
+/// How long a buffer is to be that is full with `len_bytes`.
+fn room_after(len_bytes: usize, bytes_max: usize) -> usize {
+    (len_bytes * 2).max(START_BYTES).min(bytes_max)
 }
 
 fn zstd(

@@ -62,5 +62,5 @@ pub use limits::{
 pub use offset::Offset;
 pub use record::{Header, Record};
 pub use record_ref::{HeaderIter, HeaderRef, HeadersRef, RecordRef};
-pub use records::{RecordIter, Records};
+pub use records::{OwnedRecords, RecordIter, Records};
 pub use sequence::Sequence;

@@ -47,6 +47,11 @@ impl Records {
         self.iter().map(|record| record.map(|record| self.own(&record)))
     }
 
+    /// As [`Records::owned`], but to be kept: whoever takes some records now and some later parses each once.
+    pub fn into_owned(self) -> OwnedRecords {
+        OwnedRecords { records: self, at: 0, next: 0 }
+    }
+
     fn own(&self, record: &RecordRef<'_>) -> Record {
         let share = |bytes: &[u8]| self.encoded.slice_ref(bytes);
         let own_header = |header: crate::HeaderRef<'_>| Header {
@@ -71,6 +76,29 @@ impl<'a> IntoIterator for &'a Records {
         self.iter()
     }
 }
+
+/// Iterates over the records of a batch that it holds itself: what [`Records::into_owned`] gives.
+#[derive(Clone, Debug)]
+pub struct OwnedRecords {
+    records: Records,
+    /// Where the next record begins.
+    at: usize,
+    next: u32,
+}
+
+impl Iterator for OwnedRecords {
+    type Item = Result<Record, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Records { encoded, base, count } = &self.records;
+        let mut rest = RecordIter { rest: &encoded[self.at..], base: *base, next: self.next, count: *count };
+        let record = rest.next()?;
+        (self.at, self.next) = (encoded.len() - rest.rest.len(), rest.next);
+        Some(record.map(|record| self.records.own(&record)))
+    }
+}
+
+impl std::iter::FusedIterator for OwnedRecords {}
 
 /// Iterates over the records of a batch, and holds that they are dense, as many as claimed, and all there is.
 #[derive(Clone, Debug)]

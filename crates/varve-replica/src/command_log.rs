@@ -276,7 +276,8 @@ fn replay<S: StateMachine>(log: &PartitionLog, mut state: S) -> Result<S, OpenRe
     let mut next = log.first_index();
     while next < end {
         let entries = log.entries(next, end, REPLAY_BYTES_MAX)?;
-        let Some(last_read) = entries.last() else { break };
+        // A state that lacks commands would be taken for the whole.
+        let last_read = entries.last().ok_or_else(|| unknown(next, &"it cannot be read"))?;
         next = last_read.log_id.index.next();
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Command) {
             let command = S::decode(&entry.body).map_err(|error| unknown(entry.log_id.index, &error))?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use thiserror::Error;
-use varve_record::{NodeId, Offset, ProducerEpoch, ProducerId, Sequence};
+use varve_record::{NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence};
 use varve_storage::{AppendError, Damage, OpenError, StopReason};
 
 /// A replica that could not be opened.
@@ -11,9 +11,15 @@ pub enum OpenReplicaError {
     /// Its files could not.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// Its files are gone, although the node has voted in its group: to begin anew would give offsets away twice.
+    #[error("the log of partition {id} is gone: restore its directory, or delete the topic")]
+    Lost {
+        /// The partition.
+        id: PartitionId,
+    },
     /// It could not begin its term.
     #[error("cannot begin a term: {0}")]
-    Begin(String),
+    Begin(ProduceError),
     /// Its log could not be replayed.
     #[error("cannot replay the log: {0}")]
     Replay(#[from] varve_storage::ReadError),
@@ -85,7 +91,7 @@ pub enum ProduceError {
     #[error("too much waits to be written: try again")]
     Overloaded,
     /// There is no room on the disk.
-    #[error("the disk is full: free some room, or let retention trim")]
+    #[error("the disk is full: free some room, and appends go on by themselves")]
     DiskFull,
     /// The log is damaged.
     #[error("the log is damaged: {0}")]

@@ -150,7 +150,11 @@ impl Partition {
         until: Option<Offset>,
         max_bytes: usize,
     ) -> Result<ReadBatches, ReadError> {
-        let Progress { high_watermark, log_start_offset, .. } = self.progress();
+        let Progress { high_watermark, log_start_offset, leader, .. } = self.progress();
+        if from >= high_watermark && leader.is_none() {
+            // Where the end of the log is lost, what is asked for may be part of it: that is damage, and no tail to wait at.
+            self.read_log(from, Offset::MAX, 1).await?;
+        }
         self.check_range(from)?;
         let until = until.map_or(high_watermark, |until| until.min(high_watermark));
         let batches = if from >= until { Vec::new() } else { self.read_log(from, until, max_bytes).await? };
@@ -212,14 +216,7 @@ impl Partition {
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Trim { before, answer };
         self.shared.proposals.send(proposal).await.map_err(|_| self.closed())?;
-        let new_start = outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?;
-        // In a group each replica trims where it applies the entry.
-        if let Lead::Alone(replica) = &self.shared.lead {
-            replica.set_log_start(new_start);
-            let log = replica.log().clone();
-            self.shared.env.blocking.run(move || log.trim(new_start)).await;
-        }
-        Ok(new_start)
+        outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))
     }
 
     /// Trims what retention no longer keeps. Returns the new start of the log where it moved.
@@ -240,9 +237,10 @@ impl Partition {
         }
     }
 
-    /// Changes what retention keeps.
-    pub fn set_retention(&self, retention: storage::Retention) {
-        self.shared.retention.lock().unwrap_or_else(PoisonError::into_inner).0 = retention;
+    /// Alters what can be altered while the partition is open: what retention keeps, and the size of new segments.
+    pub fn alter(&self, settings: &PartitionSettings) {
+        self.shared.retention.lock().unwrap_or_else(PoisonError::into_inner).0 = settings.retention;
+        self.log().set_segment_bytes(settings.log.segment_bytes);
     }
 
     /// How the partition is.

@@ -81,12 +81,16 @@ impl Proposer {
     fn trim(&self, before: Offset, answer: oneshot::Sender<Result<Offset, ProduceError>>) {
         let progress = self.replica.progress();
         if before <= progress.log_start_offset {
-            return drop(answer.send(Ok(progress.log_start_offset)));
+            return drop(answer.send(Ok(self.replica.trim_to(progress.log_start_offset))));
         }
         // Only what is committed can be trimmed.
         let new_start = before.min(progress.high_watermark);
         let entry = Entry::trim(self.replica.next_log_id(), self.append_time(), new_start);
-        self.replica.propose(entry, move |committed| drop(answer.send(committed.map(|_| new_start))));
+        let replica = self.replica.clone();
+        // It takes effect with its commit, whether or not anybody still waits for it.
+        self.replica.propose(entry, move |committed| {
+            drop(answer.send(committed.map(|_| replica.trim_to(new_start))));
+        });
     }
 
     /// The wall clock may jump back; append times do not.

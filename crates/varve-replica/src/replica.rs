@@ -7,7 +7,8 @@ use tokio::sync::{oneshot, watch};
 use varve_env::Env;
 use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 use varve_storage::{
-    AppendError, Entry, LogId, OpenError, PartitionConfig, PartitionLog, ProducerCheck, Storage, Vote,
+    AppendError, Entry, LogId, OpenError, PartitionConfig, PartitionLog, ProducerCheck, StopReason, Storage,
+    Vote,
 };
 
 /// A group's log, and how far it is committed.
@@ -88,9 +89,11 @@ impl Replica {
     ) -> Result<Self, OpenReplicaError> {
         let log = open_log(env, storage, id, config).await?;
         let last = log.last_log_id();
+        let log_start_offset = log.log_start_offset();
         let progress = Progress {
-            high_watermark: log.next_offset(),
-            log_start_offset: log.log_start_offset(),
+            // A log whose end is damaged may know of less than was trimmed; the range between the two is never negative.
+            high_watermark: log.next_offset().max(log_start_offset),
+            log_start_offset,
             leader: None,
             term: last.map_or_else(Term::default, |last| last.term),
         };
@@ -156,9 +159,16 @@ impl Replica {
         }
     }
 
-    /// Publishes a new start of the log.
-    pub(crate) fn set_log_start(&self, log_start_offset: Offset) {
-        self.state.send_modify(|state| state.progress.log_start_offset = log_start_offset);
+    /// Moves the start of the log, which never goes back, and gives back the space of whole segments before it. Returns where
+    /// the log starts now.
+    pub(crate) fn trim_to(&self, log_start_offset: Offset) -> Offset {
+        let mut start = log_start_offset;
+        self.state.send_modify(|state| {
+            start = state.progress.log_start_offset.max(log_start_offset);
+            state.progress.log_start_offset = start;
+        });
+        self.log.trim(start);
+        start
     }
 
     async fn lead(
@@ -173,12 +183,9 @@ impl Replica {
         let vote = Vote { term: self.term, voted_for: Some(node), committed: true };
         let (sender, saved) = oneshot::channel();
         storage.votes().save(id, vote, Box::new(move |result| drop(sender.send(result))));
-        match saved.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(OpenReplicaError::Begin(error.to_string())),
-            Err(_) => return Err(OpenReplicaError::Begin("the vote was not saved".to_owned())),
-        }
-        self.append_blank(env).await.map_err(|error| OpenReplicaError::Begin(error.to_string()))?;
+        let saved = saved.await.unwrap_or(Err(AppendError::StorageStopped(StopReason::Closed)));
+        saved.map_err(|error| OpenReplicaError::Begin(error.into()))?;
+        self.append_blank(env).await.map_err(OpenReplicaError::Begin)?;
         let term = self.term;
         self.state.send_modify(|state| {
             state.progress.leader = Some(node);
@@ -236,12 +243,16 @@ pub(crate) async fn open_log(
     storage: &Storage,
     id: PartitionId,
     config: PartitionConfig,
-) -> Result<PartitionLog, OpenError> {
+) -> Result<PartitionLog, OpenReplicaError> {
     let storage = storage.clone();
     env.blocking
         .run(move || match storage.open_partition(id, config.clone()) {
-            Err(OpenError::NoSuchPartition { .. }) => storage.create_partition(id, config),
-            opened => opened,
+            // A vote is saved only where there is a log.
+            Err(OpenError::NoSuchPartition { .. }) if storage.votes().get(id).is_some() => {
+                Err(OpenReplicaError::Lost { id })
+            }
+            Err(OpenError::NoSuchPartition { .. }) => Ok(storage.create_partition(id, config)?),
+            opened => Ok(opened?),
         })
         .await
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use varve_net::MuxLimits;
 use varve_record::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use varve_storage::StorageConfig;
+use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 use crate::{DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, RETENTION_INTERVAL};
 
@@ -116,6 +117,7 @@ impl NodeConfig {
         check_range("default-partitions", u64::from(self.default_partitions), 1, partitions_max)?;
         let record_max = RECORD_BYTES_SETTING_MAX as u64;
         check_range("record-bytes-max", self.record_bytes_max as u64, 1, record_max)?;
+        check_range("segment-bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
         // A single batch of the largest size must always get through.
         let in_flight = self.produce_bytes_in_flight_max as u64;
         check_range("produce-bytes-in-flight-max", in_flight, BATCH_BYTES_MAX as u64, u64::from(u32::MAX))?;
@@ -158,6 +160,8 @@ mod tests {
         };
         assert!(refuse(|c| c.default_partitions = 0).contains("default-partitions is 0"));
         assert!(refuse(|c| c.record_bytes_max = BATCH_BYTES_MAX).contains("record-bytes-max"));
+        assert!(refuse(|c| c.segment_bytes = 0).contains("segment-bytes is 0"));
+        assert!(refuse(|c| c.segment_bytes = SEGMENT_BYTES_MAX + 1).contains("segment-bytes"));
         assert!(refuse(|c| c.produce_bytes_in_flight_max = 1).contains("produce-bytes-in-flight-max"));
         assert!(refuse(|c| c.retention_interval = Duration::ZERO).contains("at least 1"));
     }

@@ -51,7 +51,7 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
-    /// The metadata are gone, but partitions are there.
+    /// The metadata are gone, but partitions are there, or a vote says that the metadata were.
     #[error(
         "the data directory holds {partitions} partitions but not the metadata that say what they are: restore its directory partitions/0000000000"
     )]

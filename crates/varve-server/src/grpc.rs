@@ -16,10 +16,12 @@ mod log_service;
 mod pipeline;
 mod session;
 mod settings;
+mod workshop;
 
 pub(crate) use connection::GrpcConnection;
 pub(crate) use directory::Directory;
 pub(crate) use health::Health;
+pub(crate) use workshop::Workshop;
 
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ use crate::topics::{ProducerIds, Topics};
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) env: Env,
+    pub(crate) workshop: Workshop,
     pub(crate) topics: Topics,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) directory: Arc<Directory>,

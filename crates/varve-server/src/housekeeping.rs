@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use varve_env::Env;
 use varve_record::Timestamp;
 use varve_storage::Storage;
@@ -10,19 +10,28 @@ use varve_storage::Storage;
 use crate::TICK_INTERVAL;
 use crate::topics::Topics;
 
-/// Gives storage the time, and looks after retention. Ends with the node.
+/// Gives storage the time, and looks after retention. Ends with the node. A trim that waits for the disk does not keep
+/// storage waiting for the time.
 pub(crate) async fn run(env: Env, storage: Storage, topics: Topics, retention_interval: Duration) {
+    tokio::join!(tick(env, storage), look_after_retention(topics, retention_interval));
+}
+
+async fn tick(env: Env, storage: Storage) {
     let mut ticks = interval(TICK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut retained = Instant::now();
     loop {
         ticks.tick().await;
         storage.tick(Timestamp::new(env.clock.now_unix_ms()));
-        if retained.elapsed() >= retention_interval {
-            topics.reopen_failed().await;
-            retain(&topics).await;
-            retained = Instant::now();
-        }
+    }
+}
+
+async fn look_after_retention(topics: Topics, every: Duration) {
+    let mut rounds = interval(every);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        topics.reopen_failed().await;
+        retain(&topics).await;
     }
 }
 

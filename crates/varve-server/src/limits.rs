@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use varve_record::BATCH_BYTES_MAX;
 
+// What clients are told must be what the lower floors, which do not know each other, hold to.
+const _: () = {
+    assert!(varve_api::limits::BATCH_BYTES_MAX == BATCH_BYTES_MAX);
+    assert!(varve_api::limits::MESSAGE_BYTES_MAX >= BATCH_BYTES_MAX + varve_api::limits::CONSUME_BYTES_MAX);
+    assert!(varve_api::limits::PRODUCER_BATCHES_MAX == varve_storage::PRODUCER_BATCHES_MAX);
+    assert!(varve_api::limits::PRODUCER_NAME_BYTES_MAX == varve_controller::PRODUCER_NAME_BYTES_MAX);
+};
+
 /// Room for an HTTP/2 stream that a client sends on, in bytes: a batch of the largest size, so that none waits for a
 /// window.
 pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
@@ -41,6 +49,12 @@ pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of a batch from which it is checked or unpacked beside the threads that serve, rather than on them.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// The same of a batch that is compressed: what it decompresses to may be a thousand times as much.
+pub const INLINE_COMPRESSED_BYTES_MAX: usize = 4 * 1024;
+
+/// Batches that are checked or unpacked at the same time beside the threads that serve. Each may decompress to 64 MiB.
+pub const WORKSHOP_PLACES: usize = 8;
 
 /// Bytes in one piece of a consume stream, unless the first batch alone is larger: large, because each piece costs a
 /// system call and a message.

@@ -17,7 +17,7 @@ use varve_storage::Storage;
 
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
-use crate::grpc::{self, Directory, GrpcConnection, Health, Shared};
+use crate::grpc::{self, Directory, GrpcConnection, Health, Shared, Workshop};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::topics::{Defaults, MetadataLog, MetadataMachine, ProducerIds, Topics};
 use crate::{NodeConfig, NodeIdentity, housekeeping, http};
@@ -67,6 +67,7 @@ impl Node {
         let health = Health::new().await;
         let drain = Drain::default();
         let shared = Shared {
+            workshop: Workshop::new(env.blocking),
             env: env.clone(),
             topics: topics.clone(),
             producer_ids: ProducerIds::new(metadata),
@@ -222,8 +223,10 @@ async fn open_metadata(
 ) -> Result<MetadataLog, StartError> {
     let listed = storage.clone();
     let partitions = env.blocking.run(move || listed.partition_ids()).await?;
-    // Without the metadata numbers would be given out again that stand for what lies here.
-    if !partitions.is_empty() && !partitions.contains(&Metadata::CONTROLLER) {
+    // Without the metadata numbers would be given out again that stand for what lies here, or lay here: who has voted in
+    // the metadata's group had them.
+    let were_there = !partitions.is_empty() || storage.votes().get(Metadata::CONTROLLER).is_some();
+    if were_there && !partitions.contains(&Metadata::CONTROLLER) {
         return Err(StartError::MetadataMissing { partitions: partitions.len() });
     }
     let initial = MetadataMachine::default();

@@ -9,7 +9,7 @@ mod owner;
 mod producer_ids;
 mod topic;
 
-pub(crate) use defaults::Defaults;
+pub(crate) use defaults::{Defaults, Effective};
 pub(crate) use machine::{MetadataLog, MetadataMachine};
 pub(crate) use producer_ids::ProducerIds;
 pub(crate) use topic::{Slot, Topic};

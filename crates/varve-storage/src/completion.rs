@@ -1,5 +1,6 @@
 //! Answers to those who wait for the disk.
 
+use crate::log::Op;
 use crate::{AppendDone, AppendError, LogDone, LogError, StopReason};
 
 /// An answer that is ready to be given.
@@ -33,8 +34,7 @@ impl Completion {
 }
 
 /// Answers for an operation that will never be done.
-pub(crate) fn refuse(arrival: u64, op: crate::log::Op, reason: &StopReason, completed: &mut Vec<Completion>) {
-    use crate::log::Op;
+pub(crate) fn refuse(arrival: u64, op: Op, reason: &StopReason, completed: &mut Vec<Completion>) {
     match op {
         Op::Append { done: Some(done), .. } => {
             let error = AppendError::StorageStopped(reason.clone());

@@ -233,3 +233,9 @@ pub enum ReadError {
     #[error(transparent)]
     Io(#[from] FileError),
 }
+
+impl From<Damage> for ReadError {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
+}

@@ -21,7 +21,7 @@ mod end_state;
 mod entry;
 mod error;
 mod frame;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod log;
 mod log_id;

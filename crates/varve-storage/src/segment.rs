@@ -1,9 +1,9 @@
 //! One file of a log.
 
-use crate::SegmentInfo;
 use crate::frame::Salt;
 use crate::segment_header::SegmentHeader;
 use crate::sparse_index::SparseIndex;
+use crate::{Damage, SegmentInfo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +85,14 @@ pub(crate) struct Slot {
     pub(crate) next_index: Index,
     /// The sparse index, as long as it is not in a file of its own.
     pub(crate) index: Option<Arc<SparseIndex>>,
+}
+
+impl Slot {
+    /// Damage in this segment, from an entry to the segment's end as far as anybody knows.
+    pub(crate) fn damage(&self, position: u64, first_index: Index, reason: &'static str) -> Damage {
+        let last_index = self.next_index.prev().filter(|_| self.next_index.get() != u64::MAX);
+        Damage { file: self.segment.path.clone(), position, first_index, last_index, reason }
+    }
 }
 
 /// The segments of a log, oldest first; the last one is written to.

@@ -2,7 +2,7 @@
 
 use crate::atomic_file::{AtomicKind, create_over, read_atomic, sync_parent, temporary_path, write_atomic};
 use crate::checkpoint;
-use crate::frame::{FrameHeader, FrameKind, frame_len, padding};
+use crate::frame::{FRAME_ALIGN, FrameHeader, FrameKind, Salt, frame_len, padding};
 use crate::scan::{ScanError, find_header, read_frame, read_header};
 use crate::segment::{Segment, Slot};
 use crate::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -54,7 +54,7 @@ pub(crate) fn create_segment(
 fn encode_head(header: &SegmentHeader, state: &EndState) -> Vec<u8> {
     let mut body = Vec::new();
     checkpoint::encode(state, &mut body);
-    let salt = crate::frame::Salt::new(header.incarnation);
+    let salt = Salt::new(header.incarnation);
     let last = state.last.unwrap_or_default();
     let frame = FrameHeader {
         kind: FrameKind::Checkpoint,
@@ -80,7 +80,7 @@ pub(crate) fn read_checkpoint(
     file: &dyn DiskFile,
     header: &SegmentHeader,
 ) -> io::Result<Result<EndState, &'static str>> {
-    let salt = crate::frame::Salt::new(header.incarnation);
+    let salt = Salt::new(header.incarnation);
     let mut window = Window::new(file, header.first_position).with_read_ahead(0);
     let (frame, body) = match read_frame(&mut window, salt, SEGMENT_HEADER_BYTES as u64)? {
         Ok(frame) => frame,
@@ -143,7 +143,7 @@ pub(crate) fn write_index(shared: &Shared, segment: &Segment, index: &SparseInde
 
 /// The sparse index of a segment that is written to no more: from memory, from its file, or made anew. Gives also whether it
 /// was made anew without a fault and should be written.
-pub(crate) fn load_index(shared: &Shared, slot: &Slot) -> Result<(Arc<SparseIndex>, bool), LoadIndexError> {
+pub(crate) fn load_index(shared: &Shared, slot: &Slot) -> Result<(Arc<SparseIndex>, bool), FileError> {
     let segment = &*slot.segment;
     if let Some(index) = slot.index.clone().or_else(|| shared.indexes.get(segment.key())) {
         return Ok((index, false));
@@ -156,12 +156,6 @@ pub(crate) fn load_index(shared: &Shared, slot: &Slot) -> Result<(Arc<SparseInde
     let index = Arc::new(index);
     shared.indexes.insert(segment.key(), Arc::clone(&index));
     Ok((index, fresh))
-}
-
-/// Why an index could not be made anew.
-#[derive(Debug)]
-pub(crate) enum LoadIndexError {
-    File(FileError),
 }
 
 fn read_index(shared: &Shared, segment: &Segment, header: &SegmentHeader, end: u64) -> Option<SparseIndex> {
@@ -184,11 +178,11 @@ fn rebuild_index(
     shared: &Shared,
     slot: &Slot,
     header: &SegmentHeader,
-) -> Result<(SparseIndex, bool), LoadIndexError> {
+) -> Result<(SparseIndex, bool), FileError> {
     let segment = &*slot.segment;
-    let failed = |e| LoadIndexError::File(FileError::new("read", &segment.path, e));
-    let file = open_for_reading(shared, segment).map_err(LoadIndexError::File)?;
-    let salt = crate::frame::Salt::new(header.incarnation);
+    let failed = |e| FileError::new("read", &segment.path, e);
+    let file = open_for_reading(shared, segment)?;
+    let salt = Salt::new(header.incarnation);
     let mut window = Window::new(&*file, slot.end);
     let (mut index, mut sound) = (SparseIndex::default(), true);
     let (mut position, mut time_before) = (header.first_position, header.last_append_time);
@@ -198,7 +192,7 @@ fn rebuild_index(
             Ok(frame) if frame.index >= next_index => frame,
             _ => {
                 sound = false;
-                match find_header(&mut window, salt, position + crate::frame::FRAME_ALIGN) {
+                match find_header(&mut window, salt, position + FRAME_ALIGN) {
                     Ok(Some((at, _))) => position = at,
                     Ok(None) | Err(ScanError::Newer(_)) => break,
                     Err(ScanError::Io(e)) => return Err(failed(e)),

@@ -95,13 +95,15 @@ impl Session {
             Ok(opened) => opened,
             Err(error) => return error.into(),
         };
+        let mut is_new = true;
         loop {
             let message = match tokio::time::timeout(SILENCE_MAX, stream.message()).await {
                 Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => return self.ended(&addr),
+                Ok(Ok(None)) => return self.ended(&addr, is_new),
                 Ok(Err(status)) => return at(&addr, ApiError::from_status(&status)).into(),
                 Err(_) => return ApiError::new(Reason::Deadline, format!("{addr} went silent")).into(),
             };
+            is_new = false;
             attempts.progress(Instant::now() + self.retry_timeout);
             let batches = match self.take(message.batch.unwrap_or_default()) {
                 Ok(batches) => batches,
@@ -160,12 +162,13 @@ impl Session {
 
     /// Takes what is wanted of a message, and moves on.
     fn take(&mut self, message: v1::ConsumeResponse) -> Result<Vec<ConsumedBatch>, ClientError> {
+        let log_start = Offset::new(message.log_start_offset.min(Offset::MAX.get()));
         let mut batches = Vec::with_capacity(message.batches.len());
         for encoded in message.batches {
             let batch = Batch::decode(encoded.data);
             let damaged = |error| ClientError::Damaged { partition: self.partition, source: Arc::new(error) };
             let append_time = encoded.append_time.as_ref().and_then(ms_from_timestamp);
-            batches.extend(self.want(batch.map_err(damaged)?, append_time)?);
+            batches.extend(self.want(batch.map_err(damaged)?, append_time, log_start)?);
         }
         if !matches!(self.position, Position::At(_)) {
             // Nothing came yet, but now it is known where it will.
@@ -174,15 +177,23 @@ impl Session {
         Ok(batches)
     }
 
-    /// The batch with what is wanted of it, if anything is.
-    fn want(&mut self, batch: Batch, append_time: Option<i64>) -> Result<Option<ConsumedBatch>, ClientError> {
+    /// The batch with what is wanted of it, if anything is: it may begin with records that are trimmed, since batches
+    /// are not cut.
+    fn want(
+        &mut self,
+        batch: Batch,
+        append_time: Option<i64>,
+        log_start: Offset,
+    ) -> Result<Option<ConsumedBatch>, ClientError> {
         let (base, last) = (batch.base_offset(), batch.last_offset());
         let due = match self.position {
             Position::At(due) if base > due && !self.clamp => {
                 return Err(ClientError::Gap { partition: self.partition, expected: due, found: base });
             }
-            Position::At(due) => due.max(base),
-            Position::Start | Position::Since(_) => base,
+            // Without `clamp` a server that begins here found it kept, and what was trimmed since must be no gap.
+            Position::At(due) if !self.clamp => due,
+            Position::At(due) => due.max(base).max(log_start),
+            Position::Start | Position::Since(_) => base.max(log_start),
         };
         if last < due {
             return Ok(None);
@@ -203,12 +214,21 @@ impl Session {
         }))
     }
 
-    /// The server ended the stream: it came to the time that was asked for (which only it can tell), or is closing.
-    fn ended(&self, addr: &str) -> End {
-        if self.until_time.is_some() {
-            return End::Done;
+    /// The server ended the stream: it came to a bound, be it one that only it can tell. Where it should not have, what
+    /// is missing is asked for again.
+    fn ended(&self, addr: &str, is_new: bool) -> End {
+        let is_over = match (self.position, self.until) {
+            _ if self.until_time.is_some() => true,
+            // A clamped start may lie anywhere, but a server that has a piece of it says so before it ends.
+            (Position::At(offset), Some(until)) => offset >= until || (self.clamp && is_new),
+            // The start, which no message told, is not before the end.
+            (Position::Start | Position::Since(_), Some(_)) => true,
+            (_, None) => false,
+        };
+        match is_over {
+            true => End::Done,
+            false => ApiError::new(Reason::ConnectionLost, format!("{addr} ended the stream")).into(),
         }
-        ApiError::new(Reason::ConnectionLost, format!("{addr} ended the stream")).into()
     }
 
     /// Whether there is an end to ask for.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use varve_api::TopicName;
 use varve_api::v1;
-use varve_record::{BATCH_BYTES_MAX, Compression, Limits};
+use varve_record::{BATCH_BYTES_MAX, Compression, Limits, RECORD_BYTES_MAX};
 
 use super::Producer;
 use crate::{Client, ClientError};
@@ -23,7 +23,7 @@ pub enum Acks {
     /// When it is committed and synced to disk on a majority of the replicas: the only one that promises durability.
     #[default]
     Quorum,
-    /// When the leader has written it; it is lost if the leader is.
+    /// When it is synced to disk on the leader, before it is committed: a leader that fails may lose it.
     Leader,
     /// As soon as a server has taken it; it may be lost, and nobody is told.
     None,
@@ -44,6 +44,7 @@ impl From<Acks> for v1::Acks {
 pub struct ProducerBuilder {
     client: Client,
     topic: String,
+    record_bytes_max: Option<usize>,
     pub(crate) options: ProducerOptions,
 }
 
@@ -75,7 +76,7 @@ impl ProducerBuilder {
             name: String::new(),
             limits: Limits::default(),
         };
-        Self { client, topic: topic.into(), options }
+        Self { client, topic: topic.into(), record_bytes_max: None, options }
     }
 
     /// When an append counts as done ([`Acks::Quorum`]). With [`Acks::None`] the producer is not idempotent.
@@ -106,6 +107,18 @@ impl ProducerBuilder {
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.options.batch_bytes = bytes.min(BATCH_BYTES_MAX);
+        self
+    }
+
+    /// The most bytes of a record's key, value and headers together that [`Producer::send`] takes: what the topic takes when
+    /// the producer is built, unless it is said here; 8 MiB at most, less what a batch needs besides. Where the topic takes
+    /// less by then, the server refuses the record, and its [`Delivery`] says so, as `RECORD_TOO_LARGE` with the limit;
+    /// records beside it go on, but a producer with a name ends.
+    ///
+    /// [`Delivery`]: crate::Delivery
+    #[must_use]
+    pub fn record_bytes_max(mut self, bytes: usize) -> Self {
+        self.record_bytes_max = Some(bytes);
         self
     }
 
@@ -160,6 +173,9 @@ impl ProducerBuilder {
         if self.options.acks == Acks::None {
             self.options.idempotent = false;
         }
+        let topic_says = self.client.topic_map(&topic, true).await?.record_bytes_max;
+        let by_default = if self.options.name.is_empty() { BATCH_BYTES_MAX } else { RECORD_BYTES_MAX };
+        self.options.limits.record_bytes_max = self.record_bytes_max.or(topic_says).unwrap_or(by_default);
         Producer::open(self.client, topic, self.options).await
     }
 }

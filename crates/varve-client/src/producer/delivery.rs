@@ -1,15 +1,23 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::Shared;
 use tokio::sync::oneshot;
 use varve_record::{Offset, Timestamp};
 
+use super::promise::LeftOut;
 use crate::ClientError;
 
 /// What became of a batch; shared by its records.
-pub(crate) type Outcome = Result<BatchAck, ClientError>;
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) result: Result<BatchAck, ClientError>,
+    /// The records that it went on without.
+    pub(crate) left_out: Option<Arc<LeftOut>>,
+}
+
 pub(crate) type OutcomeReceiver = Shared<oneshot::Receiver<Outcome>>;
 
 /// Where a batch went.
@@ -49,13 +57,15 @@ impl Future for Delivery {
     type Output = Result<Delivered, ClientError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let place = u64::from(self.place);
+        let place = self.place;
         Pin::new(&mut self.outcome).poll(cx).map(|outcome| {
             // A worker that ends without an answer has lost its runtime.
-            let ack = outcome.unwrap_or(Err(ClientError::Closed))?;
+            let outcome = outcome.map_err(|_| ClientError::Closed)?;
+            let index = outcome.left_out.map_or(Ok(place), |left_out| left_out.index_of(place))?;
+            let ack = outcome.result?;
             Ok(Delivered {
                 partition: ack.partition,
-                offset: ack.first_offset.and_then(|first| first.checked_add(place)),
+                offset: ack.first_offset.and_then(|first| first.checked_add(index.into())),
                 append_time: ack.append_time,
                 duplicate: ack.duplicate,
             })

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use varve_record::{BatchBuilder, HeaderRef, PushError, Timestamp};
 
 use super::builder::ProducerOptions;
-use super::delivery::{Delivery, Outcome, OutcomeReceiver};
+use super::delivery::{Delivery, OutcomeReceiver};
+use super::promise::Promise;
 use super::record::ProducerRecord;
 use crate::ClientError;
 
@@ -44,7 +45,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Gathered {
     pub(crate) builder: BatchBuilder,
-    pub(crate) outcome: oneshot::Sender<Outcome>,
+    pub(crate) outcome: Promise,
     receiver: OutcomeReceiver,
     /// The part of the producer's bytes in flight that it holds.
     pub(crate) held_bytes: usize,
@@ -205,7 +206,7 @@ impl State {
         Gathered {
             builder: builder
                 .unwrap_or_else(|| BatchBuilder::with_limits(options.compression, options.limits)),
-            outcome,
+            outcome: Promise::new(outcome),
             receiver: receiver.shared(),
             held_bytes: 0,
             opened: Instant::now(),

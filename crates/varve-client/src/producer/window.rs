@@ -1,18 +1,17 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use varve_api::error::{ApiError, Reason};
 use varve_api::limits::PRODUCER_BATCHES_MAX;
 
-use super::delivery::Outcome;
+use super::promise::Promise;
 
 /// A batch that has its place in the order of its partition: encoded, perhaps sent, not acknowledged.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) bytes: Bytes,
-    pub(crate) outcome: oneshot::Sender<Outcome>,
+    pub(crate) outcome: Promise,
     pub(crate) held_bytes: usize,
     pub(crate) deadline: Instant,
     /// Whether an attempt may have appended it although it failed.
@@ -26,12 +25,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    pub(crate) fn new(
-        bytes: Bytes,
-        outcome: oneshot::Sender<Outcome>,
-        held_bytes: usize,
-        deadline: Instant,
-    ) -> Self {
+    pub(crate) fn new(bytes: Bytes, outcome: Promise, held_bytes: usize, deadline: Instant) -> Self {
         Self {
             bytes,
             outcome,
@@ -187,6 +181,14 @@ impl Window {
         self.batches.remove(self.refused).map(|batch| Refused::GivenUp(Box::new(batch)))
     }
 
+    /// Puts back what is left of the batch that was refused for good just now, to be sent again in its place.
+    pub(crate) fn put_back(&mut self, batch: InFlight) {
+        self.batches.insert(self.refused, batch);
+        self.refused += 1;
+        self.sent += 1;
+        self.draining = true;
+    }
+
     /// The stream broke, or was closed: what waits for its answer may have been appended if the error says so. Gives the
     /// batches that are given up.
     pub(crate) fn stream_ended(&mut self, error: &ApiError) -> Vec<InFlight> {
@@ -255,6 +257,8 @@ impl Window {
 mod tests {
     use std::time::Duration;
 
+    use tokio::sync::oneshot;
+
     use super::*;
 
     fn window(idempotent: bool, batches: u8) -> Window {
@@ -266,7 +270,7 @@ mod tests {
     }
 
     fn in_flight(name: u8) -> InFlight {
-        let (outcome, _) = oneshot::channel();
+        let outcome = Promise::new(oneshot::channel().0);
         let deadline = Instant::now() + Duration::from_secs(u64::from(name) + 1);
         InFlight::new(Bytes::from(vec![name]), outcome, 0, deadline)
     }

@@ -1,18 +1,17 @@
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use varve_api::error::{ApiError, Reason};
+use varve_api::error::{ApiError, Reason, meta};
 use varve_api::v1;
 use varve_api::v1::produce_stream_response::Result as Answer;
-use varve_record::{
-    Batch, BatchBuilder, BatchError, BuildError, Compression, HeaderRef, Offset, ProducerEpoch, ProducerId,
-    Sequence, Timestamp,
-};
+use varve_record::{Batch, BuildError, Offset, ProducerEpoch, ProducerId, RecordRef, Sequence, Timestamp};
 
 use super::builder::ProducerOptions;
-use super::delivery::{BatchAck, Outcome};
+use super::delivery::BatchAck;
+use super::promise::Promise;
 use super::queue::{Gathered, Queue};
+use super::rebuild::rebuilt;
 use super::stream::{ProduceStream, Template};
 use super::window::{InFlight, Refused, Window};
 use crate::attempts::retry_pause;
@@ -285,13 +284,41 @@ impl Worker {
         let error = self.client.note(target(&self.template), error);
         match self.window.refuse(&error) {
             Some(Refused::Again) => self.pause(&error),
-            Some(Refused::GivenUp(batch)) => {
+            Some(Refused::GivenUp(mut batch)) => {
+                if self.leave_out(&mut batch, &error) {
+                    return self.window.put_back(*batch);
+                }
                 tracing::warn!(%error, partition = self.partition_name(), "batch refused");
                 self.gave_up = Some(error.clone());
                 self.give_up(*batch, Some(error));
             }
             None => {}
         }
+    }
+
+    /// Leaves out of a batch the records that are too large for the server, so that the others may go on. Says whether
+    /// there are both.
+    fn leave_out(&self, batch: &mut InFlight, error: &ApiError) -> bool {
+        let limit = error.number(meta::SIZE_BYTES_MAX).filter(|_| error.reason == Reason::RecordTooLarge);
+        let Some(limit) = limit.filter(|_| !batch.maybe_appended && !self.is_named()) else { return false };
+        let Ok(old) = Batch::from_trusted(batch.bytes.clone()) else { return false };
+        let mut left_out = Vec::new();
+        let mut index = 0;
+        let keep = |record: &RecordRef<'_>| {
+            let size = record.size_bytes() as u64;
+            if size > limit {
+                left_out.push((index, too_large(size, limit)));
+            }
+            index += 1;
+            size <= limit
+        };
+        let Ok(rest) = rebuilt(&old, old.producer(), &self.options, keep) else { return false };
+        let Some((_, first)) = left_out.first() else { return false };
+        tracing::warn!(error = %first, partition = self.partition_name(), "record refused");
+        self.queue.failed(&first.clone().into());
+        batch.bytes = rest.into_bytes();
+        batch.outcome.leave_out(left_out);
+        true
     }
 
     fn stream_ended(&mut self, error: ApiError) {
@@ -362,7 +389,9 @@ impl Worker {
     }
 
     fn restamp(&mut self, mut batch: InFlight, identity: Identity) {
-        match restamped(&batch, identity, self.next_sequence, &self.options) {
+        let producer = Some((identity.id, identity.epoch, self.next_sequence));
+        let old = Batch::from_trusted(batch.bytes.clone()).map_err(|error| BuildError::Header(error).into());
+        match old.and_then(|old| rebuilt(&old, producer, &self.options, |_| true)) {
             Ok(encoded) => {
                 self.advance_sequence(encoded.record_count() as usize);
                 batch.bytes = encoded.into_bytes();
@@ -401,13 +430,12 @@ impl Worker {
         self.settle(batch.outcome, batch.held_bytes, Err(error.into()));
     }
 
-    fn settle(&self, outcome: oneshot::Sender<Outcome>, held_bytes: usize, result: Outcome) {
+    fn settle(&self, outcome: Promise, held_bytes: usize, result: Result<BatchAck, ClientError>) {
         if let Err(error) = &result {
             self.queue.failed(error);
         }
         self.in_flight.add_permits(held_bytes);
-        // Nobody may be waiting for it.
-        drop(outcome.send(result));
+        outcome.settle(result);
     }
 
     fn not_in_time(&self) -> ApiError {
@@ -425,30 +453,17 @@ fn target(template: &Template) -> Target<'_> {
     Target { topic: &template.topic, partition: template.partition, needs_leader: true }
 }
 
+/// As the server says it of a batch's first record.
+fn too_large(size: u64, limit: u64) -> ApiError {
+    let message = format!("record takes {size} bytes: the limit is {limit}, so split it");
+    ApiError::new(Reason::RecordTooLarge, message)
+        .with(meta::SIZE_BYTES, size)
+        .with(meta::SIZE_BYTES_MAX, limit)
+}
+
 async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-/// The same records under another identity. The checksum covers the identity, so the batch is encoded anew; this is rare.
-fn restamped(
-    batch: &InFlight,
-    identity: Identity,
-    sequence: Sequence,
-    options: &ProducerOptions,
-) -> Result<Batch, ClientError> {
-    let damaged = |error: BatchError| ClientError::from(BuildError::Header(error));
-    let old = Batch::from_trusted(batch.bytes.clone()).map_err(damaged)?;
-    let compression =
-        if old.compression() == Compression::None { Compression::None } else { options.compression };
-    let mut builder = BatchBuilder::with_limits(compression, options.limits);
-    builder.producer(identity.id, identity.epoch, sequence);
-    for record in &old.records(&options.limits).map_err(damaged)? {
-        let record = record.map_err(damaged)?;
-        let headers: Vec<HeaderRef<'_>> = record.headers.iter().collect();
-        builder.push(record.timestamp, record.key, record.value, &headers)?;
-    }
-    Ok(builder.build()?)
 }

@@ -72,6 +72,27 @@ async fn starts_where_it_is_asked() {
 }
 
 #[tokio::test]
+async fn what_is_trimmed_of_a_batch_is_not_given() {
+    within(async {
+        let (cluster, client) = filled(1).await;
+        cluster.state().partitions[0].log_start = 37;
+        cluster.state().quiet = true;
+        assert_eq!(read_from(&client, ReadFrom::Start).await, numbers(37..100));
+        assert_eq!(read_from(&client, ReadFrom::Time(Timestamp::new(5))).await, numbers(37..100));
+        assert_eq!(read_from(&client, ReadFrom::Offset(Offset::new(38))).await, numbers(38..100));
+        for offset in [0, 35] {
+            let from = ReadFrom::Offset(Offset::new(offset));
+            let consumer = client.consumer(TOPIC).from(from).clamp(true).until_end();
+            let consumer = consumer.build().await.expect("it is there");
+            assert_eq!(read(consumer).await.expect("nothing fails"), numbers(37..100));
+        }
+        let consumer = client.consumer(TOPIC).max_records(5).build().await.expect("it is there");
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(37..42));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn stops_where_it_is_asked() {
     within(async {
         let (_cluster, client) = filled(1).await;
@@ -85,6 +106,52 @@ async fn stops_where_it_is_asked() {
         let consumer = client.consumer(TOPIC).from(ReadFrom::Offset(Offset::new(35))).max_records(10);
         let consumer = consumer.until_end().build().await.expect("it is there");
         assert_eq!(read(consumer).await.expect("nothing fails"), numbers(35..45));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bounded_read_with_nothing_in_it_just_ends() {
+    within(async {
+        let (cluster, client) = filled(1).await;
+        let nowhere = ReadFrom::Offset(Offset::new(1000));
+        let late = ReadFrom::Time(Timestamp::new(1000));
+        for builder in [
+            client.consumer(TOPIC).from(late).until_end(),
+            client.consumer(TOPIC).from(late).until_end().max_records(5),
+            client.consumer(TOPIC).from(nowhere).clamp(true).until_end(),
+            client.consumer(TOPIC).from(nowhere).clamp(true).until_end().max_records(5),
+            client.consumer(TOPIC).from(ReadFrom::Offset(Offset::new(50))).until_offset(Offset::new(10)),
+        ] {
+            let consumer = builder.build().await.expect("it is there");
+            assert_eq!(read(consumer).await.expect("nothing fails"), []);
+        }
+        cluster.state().partitions[0].log_start = 100;
+        assert_eq!(read_from(&client, ReadFrom::Start).await, []);
+        let from = ReadFrom::Offset(Offset::new(10));
+        let trimmed = client.consumer(TOPIC).from(from).clamp(true).until_end();
+        assert_eq!(read(trimmed.build().await.expect("it is there")).await.expect("nothing fails"), []);
+        // Each was asked for once.
+        assert_eq!(cluster.state().calls["consume_stream"], 7);
+
+        let mut refused =
+            client.consumer(TOPIC).from(nowhere).until_end().build().await.expect("it is there");
+        let error = refused.next().await.expect_err("nothing is there");
+        assert_eq!(error.reason(), Some(Reason::OffsetBeyondTail));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_short_of_its_bounds_is_taken_up_again() {
+    within(async {
+        let (cluster, client) = filled(1).await;
+        cluster.state().consume_faults = vec![ConsumeFault::EndAfter(0), ConsumeFault::EndAfter(3)].into();
+        assert_eq!(read_from(&client, ReadFrom::Offset(Offset::new(5))).await, numbers(5..100));
+        assert_eq!(cluster.state().calls["consume_stream"], 3);
+        cluster.state().consume_faults = vec![ConsumeFault::EndAfter(2)].into();
+        let consumer = client.consumer(TOPIC).max_records(30).build().await.expect("it is there");
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(0..30));
     })
     .await;
 }

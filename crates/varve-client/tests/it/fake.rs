@@ -19,7 +19,7 @@ use varve_api::v1::cluster_service_server::{ClusterService, ClusterServiceServer
 use varve_api::v1::log_service_server::{LogService, LogServiceServer};
 use varve_api::v1::produce_stream_response::Result as Answer;
 use varve_api::v1::read_from::Start;
-use varve_record::{Batch, Limits, Offset};
+use varve_record::{Batch, BatchError, Limits, Offset, RECORD_BYTES_MAX};
 
 use crate::faults::{ConsumeFault, ProduceFault};
 
@@ -56,6 +56,10 @@ pub(crate) struct Inner {
     pub(crate) calls: HashMap<&'static str, usize>,
     /// Batches sent to consumers.
     pub(crate) batches_sent: usize,
+    /// Larger records are refused.
+    pub(crate) record_bytes_max: Option<usize>,
+    /// Reads begin with no heartbeat.
+    pub(crate) quiet: bool,
     /// Producers are forgotten before the next batch.
     pub(crate) forgotten: bool,
 }
@@ -195,7 +199,8 @@ impl State {
             return Err(ApiError::new(Reason::NotLeader, "not me").with(meta::LEADER_ADDR, leader));
         }
         let batch = Batch::decode(request.encoded_batch.clone()).expect("the client encodes well");
-        batch.validate(&Limits::default()).expect("the client encodes well");
+        let record_bytes_max = inner.record_bytes_max.unwrap_or(RECORD_BYTES_MAX);
+        batch.validate(&Limits { record_bytes_max, ..Limits::default() }).map_err(too_large)?;
         inner.batch_sizes.push(batch.record_count());
         let forgotten = std::mem::take(&mut inner.forgotten);
         let index = request.partition.unwrap_or(0);
@@ -220,6 +225,26 @@ impl State {
 impl Partition {
     pub(crate) fn next_offset(&self) -> u64 {
         self.batches.last().map_or(0, |batch| batch.last_offset().get() + 1)
+    }
+
+    /// Where a read begins; the append time of a record is its offset, in milliseconds.
+    fn start(&self, from: Option<v1::ReadFrom>) -> Result<u64, ApiError> {
+        let from = from.unwrap_or_default();
+        let kept = self.log_start..=self.next_offset();
+        match from.start {
+            Some(Start::Offset(offset)) if kept.contains(&offset) || from.clamp => {
+                Ok(offset.clamp(*kept.start(), *kept.end()))
+            }
+            Some(Start::Offset(offset)) if offset < self.log_start => {
+                Err(ApiError::new(Reason::OffsetTrimmed, "trimmed"))
+            }
+            Some(Start::Offset(_)) => Err(ApiError::new(Reason::OffsetBeyondTail, "beyond the tail")),
+            Some(Start::Time(time)) => {
+                let offset = time.seconds as u64 * 1000 + time.nanos as u64 / 1_000_000;
+                Ok(offset.clamp(*kept.start(), *kept.end()))
+            }
+            Some(Start::TailOffset(_)) | None => Ok(self.log_start),
+        }
     }
 
     fn append(&mut self, batch: Batch) -> Result<(u64, bool), ApiError> {
@@ -322,16 +347,16 @@ impl Node {
     async fn send_batches(self, read: v1::ConsumeRequest, answers: ConsumeAnswers) {
         let fault = self.state.inner().consume_faults.pop_front();
         let mut appended = self.state.appended.subscribe();
-        let start = read.from.and_then(|from| from.start);
         let bounds = read.bounds.unwrap_or_default();
+        let start = self.state.inner().partitions[read.partition as usize].start(read.from);
         let mut next = match start {
-            Some(Start::Offset(offset)) => offset,
-            Some(Start::Time(time)) => time.seconds as u64 * 1000 + time.nanos as u64 / 1_000_000,
-            Some(Start::TailOffset(_)) | None => 0,
+            Ok(next) => next,
+            Err(error) => return drop(answers.send(Err(error.into())).await),
         };
         let mut sent = 0;
-        // A heartbeat, which must change nothing.
-        if answers.send(Ok(piece(next, None))).await.is_err() {
+        // A heartbeat, which must change nothing; a read with nothing in its bounds just ends.
+        let is_quiet = self.state.inner().quiet || bounds.until_offset.is_some_and(|until| next >= until);
+        if !is_quiet && answers.send(Ok(self.piece(read.partition, next, None))).await.is_err() {
             return;
         }
         loop {
@@ -353,6 +378,7 @@ impl Node {
                     let _ = answers.send(Err(Status::unavailable("the connection broke"))).await;
                     return;
                 }
+                Some(ConsumeFault::EndAfter(batches)) if batches == sent => return,
                 Some(ConsumeFault::Fail(error)) => {
                     let _ = answers.send(Err(error.into())).await;
                     return;
@@ -361,7 +387,7 @@ impl Node {
             }
             next = batch.last_offset().get() + 1;
             sent += 1;
-            let mut answer = piece(next, Some(&batch));
+            let mut answer = self.piece(read.partition, next, Some(&batch));
             if let Some(ConsumeFault::Damage) = fault {
                 damage(&mut answer);
             }
@@ -373,6 +399,24 @@ impl Node {
             }
             self.state.inner().batches_sent += 1;
         }
+    }
+
+    /// A piece with a batch, or none; the append time of a batch is its first offset, in milliseconds.
+    fn piece(&self, partition: u32, next_offset: u64, batch: Option<&Batch>) -> v1::ConsumeStreamResponse {
+        let encoded = batch.map(|batch| v1::EncodedBatch {
+            data: batch.as_bytes().clone(),
+            append_time: Some(timestamp_from_ms(batch.base_offset().get() as i64)),
+        });
+        let inner = self.state.inner();
+        let partition = &inner.partitions[partition as usize];
+        let batch = v1::ConsumeResponse {
+            batches: encoded.into_iter().collect(),
+            next_offset,
+            log_start_offset: partition.log_start,
+            high_watermark: partition.next_offset(),
+            ..Default::default()
+        };
+        v1::ConsumeStreamResponse { batch: Some(batch), reconnect_advised: false }
     }
 
     fn batch_at(&self, partition: u32, offset: u64) -> Option<Batch> {
@@ -390,15 +434,14 @@ fn answer(request_id: u64, result: Result<v1::ProduceResponse, ApiError>) -> v1:
     v1::ProduceStreamResponse { request_id, result: Some(result), reconnect_advised: false }
 }
 
-/// A piece with a batch, or none; the append time of a batch is its first offset, in milliseconds.
-fn piece(next_offset: u64, batch: Option<&Batch>) -> v1::ConsumeStreamResponse {
-    let encoded = batch.map(|batch| v1::EncodedBatch {
-        data: batch.as_bytes().clone(),
-        append_time: Some(timestamp_from_ms(batch.base_offset().get() as i64)),
-    });
-    let batch =
-        v1::ConsumeResponse { batches: encoded.into_iter().collect(), next_offset, ..Default::default() };
-    v1::ConsumeStreamResponse { batch: Some(batch), reconnect_advised: false }
+/// The only fault of a batch that a client may not know of.
+fn too_large(error: BatchError) -> ApiError {
+    let BatchError::OverLimit { field: "record size in bytes", found, limit } = error else {
+        panic!("the client encodes badly: {error}");
+    };
+    ApiError::new(Reason::RecordTooLarge, error.to_string())
+        .with(meta::SIZE_BYTES, found)
+        .with(meta::SIZE_BYTES_MAX, limit)
 }
 
 fn damage(answer: &mut v1::ConsumeStreamResponse) {

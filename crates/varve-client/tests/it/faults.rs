@@ -26,6 +26,8 @@ pub(crate) enum ProduceFault {
 pub(crate) enum ConsumeFault {
     /// The stream breaks after so many batches.
     BreakAfter(usize),
+    /// The stream ends as if all were answered, after so many batches.
+    EndAfter(usize),
     /// The call fails with a status.
     Fail(ApiError),
     /// The stream leaves out a batch.

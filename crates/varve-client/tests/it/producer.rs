@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use varve_api::error::{ApiError, Reason};
-use varve_client::record::{Compression, Offset};
+use varve_api::error::{ApiError, Reason, meta};
+use varve_client::record::{BATCH_BYTES_MAX, Compression, Offset};
 use varve_client::{Acks, Client, ClientError, Delivery, Producer, ProducerBuilder, ProducerRecord};
 use varve_env::{Entropy, SeededEntropy};
 
@@ -205,6 +205,64 @@ async fn a_refused_record_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_too_large_for_the_server_fails_alone() {
+    const LIMIT: usize = 20;
+    within(async {
+        for (idempotent, compression) in [(true, Compression::Zstd), (false, Compression::None)] {
+            let cluster = FakeCluster::start(1, 1).await;
+            cluster.state().record_bytes_max = Some(LIMIT);
+            let client = connect(&cluster).await;
+            let hour = Duration::from_secs(3600);
+            let producer = client.producer(TOPIC).idempotent(idempotent).compression(compression);
+            let producer = producer.batch_bytes(300).linger(hour).build().await.expect("it is there");
+            let is_large = |number: usize| number % 7 == 3 || number == 4;
+            let value = |number| format!("{number:0width$}", width = if is_large(number) { 25 } else { 5 });
+            let values: Vec<_> = (0..40).map(value).collect();
+            let deliveries = send_all(&producer, &values).await;
+            let flushed = producer.flush().await.expect_err("the failure is told");
+            assert_eq!(flushed.reason(), Some(Reason::RecordTooLarge));
+            for (number, delivery) in deliveries.into_iter().enumerate() {
+                let delivered = delivery.await;
+                if is_large(number) {
+                    let error = delivered.expect_err("it is too large");
+                    let error = error.api().expect("the server refused it");
+                    assert_eq!(error.reason, Reason::RecordTooLarge);
+                    assert_eq!(error.number(meta::SIZE_BYTES), Some(25));
+                    assert_eq!(error.number(meta::SIZE_BYTES_MAX), Some(LIMIT as u64));
+                } else {
+                    let offset = delivered.expect("it is delivered").offset.expect("it is known");
+                    assert_eq!(cluster.values(0)[offset.get() as usize], values[number]);
+                }
+            }
+            let mut expected: Vec<_> = (0..40).filter(|number| !is_large(*number)).map(value).collect();
+            let mut found = cluster.values(0);
+            if !idempotent {
+                // Without sequences a batch that is sent again may pass others.
+                expected.sort();
+                found.sort();
+            }
+            assert_eq!(found, expected);
+            producer.close().await.expect("it goes on");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_may_be_as_large_as_a_batch() {
+    within(async {
+        let cluster = FakeCluster::start(1, 1).await;
+        cluster.state().record_bytes_max = Some(BATCH_BYTES_MAX);
+        let client = connect(&cluster).await;
+        let producer = client.producer(TOPIC).build().await.expect("it is there");
+        let large = vec![b'x'; BATCH_BYTES_MAX - 4096];
+        producer.send(ProducerRecord::new(large)).await.expect("it is taken").await.expect("it is delivered");
+        assert_eq!(cluster.values(0)[0].len(), BATCH_BYTES_MAX - 4096);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_sequences_a_lost_answer_is_not_sent_again() {
     within(async {
         let cluster = FakeCluster::start(1, 1).await;
@@ -401,8 +459,15 @@ async fn what_cannot_be_sent_is_refused_at_once() {
         let cluster = FakeCluster::start(1, 2).await;
         let client = connect(&cluster).await;
         let producer = client.producer(TOPIC).build().await.expect("it is there");
-        let too_large = producer.send(ProducerRecord::new(vec![0; 2 * 1024 * 1024])).await.map(drop);
+        let too_large = producer.send(ProducerRecord::new(vec![0; BATCH_BYTES_MAX])).await.map(drop);
         assert!(matches!(too_large, Err(ClientError::Record(_))), "{too_large:?}");
+        for bounded in
+            [client.producer(TOPIC).record_bytes_max(1024 * 1024), client.producer(TOPIC).name("n")]
+        {
+            let bounded = bounded.build().await.expect("it is there");
+            let too_large = bounded.send(ProducerRecord::new(vec![0; 1024 * 1024 + 1])).await.map(drop);
+            assert!(matches!(too_large, Err(ClientError::Record(_))), "{too_large:?}");
+        }
         let nowhere = producer.send(ProducerRecord::new("x").partition(2)).await.map(drop);
         assert_eq!(nowhere.expect_err("there are two").reason(), Some(Reason::PartitionNotFound));
         assert_eq!(producer.in_flight_bytes(), 0);

@@ -54,6 +54,8 @@ fn its_header_reads() {
     assert_eq!(batch.checksum(), 0x657b_5720);
     assert_eq!(batch.size_bytes(), GOLDEN.len());
     assert_eq!(Batch::peek_len(&GOLDEN[..12]), Ok(Some(GOLDEN.len())));
+    assert_eq!(Batch::peek_compression(&GOLDEN), Some(batch.compression()));
+    assert_eq!(Batch::peek_compression(&GOLDEN[..22]), None);
 }
 
 #[test]

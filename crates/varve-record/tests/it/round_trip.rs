@@ -104,6 +104,7 @@ fn a_decompressor_serves_batch_after_batch() {
         batch.validate_with(&Limits::default(), &mut decompressor).unwrap();
         let records = batch.records_with(&Limits::default(), &mut decompressor).unwrap();
         assert_eq!(records.owned().collect::<Result<Vec<_>, _>>().unwrap(), sample::records());
+        assert_eq!(records.into_owned().collect::<Result<Vec<_>, _>>().unwrap(), sample::records());
         // One that fails half-way leaves nothing behind for the next.
         let small = Limits { decompressed_bytes_max: 60_000, ..Limits::default() };
         assert_eq!(

@@ -54,7 +54,8 @@ impl Group {
         log: PartitionLog,
         applier: Box<dyn Applier>,
     ) -> Result<Arc<Self>, OpenReplicaError> {
-        let begin = |error: &dyn fmt::Display| OpenReplicaError::Begin(error.to_string());
+        let begin =
+            |error: &dyn fmt::Display| OpenReplicaError::Begin(ProduceError::Internal(error.to_string()));
         let config = settings.timing.config().validate().map_err(|error| begin(&error))?;
         let trimmed = Arc::new(Notify::new());
         let state = watch::Sender::new(State::unknown());

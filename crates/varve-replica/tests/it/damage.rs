@@ -1,6 +1,8 @@
-use crate::fixture::{Fixture, append, batch, within};
+use crate::fixture::{Fixture, NODE, PARTITION, append, batch, within};
+use varve_env::disk::Disk;
 use varve_record::Offset;
-use varve_replica::{ProduceError, ReadError};
+use varve_replica::{OpenReplicaError, Partition, PartitionSettings, ProduceError, ReadError, Start};
+use varve_storage::PartitionConfig;
 
 #[tokio::test]
 async fn damage_is_reported_and_never_served() {
@@ -26,4 +28,60 @@ async fn damage_is_reported_and_never_served() {
     assert!(matches!(refused, ReadError::Damaged(_)), "{refused}");
     let refused = append(&partition, batch(&["more"])).await.unwrap_err();
     assert!(matches!(refused, ProduceError::Damaged(_)), "{refused}");
+}
+
+/// The last segment's header cannot be read, and segments before the log's start are gone: nothing tells where the log ends.
+#[tokio::test]
+async fn a_trimmed_log_whose_end_is_damaged_answers_every_start() {
+    let log = PartitionConfig { segment_bytes: 64 * 1024, ..PartitionConfig::default() };
+    let settings = PartitionSettings { log, ..PartitionSettings::default() };
+    let fixture = Fixture::new();
+    let partition = fixture.partition_with(settings.clone()).await;
+    let value = "x".repeat(16 * 1024);
+    for _ in 0..12 {
+        append(&partition, batch(&[&value])).await.unwrap();
+    }
+    within(partition.trim(Offset::new(4))).await.unwrap();
+    drop(partition);
+    fixture.storage.close().unwrap();
+    let disk = fixture.disk.crash(varve_env::disk::CrashMode::ProcessOnly);
+    let segments: Vec<_> =
+        disk.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+    assert!(!segments[0].ends_with("00000000000000000000-0000000001.log"), "the first segment is gone");
+    disk.flip(segments.last().unwrap(), 20, 0xff).unwrap();
+
+    let fixture = Fixture::on(disk, fixture.clock);
+    let partition = fixture.partition_with(settings).await;
+    assert!(partition.status().damage.is_some());
+    let progress = partition.progress();
+    assert!(progress.log_start_offset <= progress.high_watermark, "{progress:?}");
+    for start in [Start::Earliest, Start::Tail, Start::TailMinus(1), Start::Offset(Offset::new(0))] {
+        let offset = within(partition.resolve(start, true)).await.unwrap();
+        assert_eq!(offset, progress.log_start_offset, "{start:?}");
+    }
+    // Nobody may be left to wait there for records that were lost.
+    for offset in [progress.high_watermark, Offset::new(11), Offset::new(100)] {
+        let refused = within(partition.read(offset, None, 1 << 20)).await.unwrap_err();
+        assert!(matches!(refused, ReadError::Damaged(_)), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_is_not_begun_anew() {
+    let fixture = Fixture::new();
+    let partition = fixture.partition().await;
+    append(&partition, batch(&["x"])).await.unwrap();
+    drop(partition);
+    let fixture = fixture.crash();
+    let dir = std::path::Path::new("/data/partitions/0000000001");
+    fixture.disk.remove_dir_all(dir).unwrap();
+    let opened = within(Partition::open(
+        &fixture.env,
+        &fixture.storage,
+        PARTITION,
+        NODE,
+        PartitionSettings::default(),
+    ));
+    let refused = opened.await.unwrap_err();
+    assert!(matches!(refused, OpenReplicaError::Lost { id } if id == PARTITION), "{refused}");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use varve_env::disk::{CrashMode, FaultyDisk};
-use varve_env::{Env, ManualClock};
+use varve_env::{Blocking, Env, ManualClock, TaskSpawn};
 use varve_record::{
     Batch, BatchBuilder, Compression, Limits, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId,
     Sequence, Timestamp,
@@ -34,6 +34,20 @@ impl Fixture {
     pub(crate) fn on(disk: FaultyDisk, clock: Arc<ManualClock>) -> Self {
         let world = Arc::clone(&clock);
         let env = Env { disk: Arc::new(disk.clone()), clock: world, ..Env::real() };
+        let storage = Storage::open(&env, Path::new("/data"), StorageConfig::default()).unwrap();
+        Self { disk, clock, env, storage }
+    }
+
+    /// A node whose writers are tasks of the test's own thread: they run while the test waits, and not otherwise.
+    pub(crate) fn single_threaded() -> Self {
+        let (disk, clock) = (FaultyDisk::new(1), Arc::new(ManualClock::new(1_000_000)));
+        let env = Env {
+            disk: Arc::new(disk.clone()),
+            clock: Arc::clone(&clock) as _,
+            spawn: Arc::new(TaskSpawn),
+            blocking: Blocking::Inline,
+            ..Env::real()
+        };
         let storage = Storage::open(&env, Path::new("/data"), StorageConfig::default()).unwrap();
         Self { disk, clock, env, storage }
     }

@@ -1,4 +1,6 @@
 use crate::fixture::{Fixture, append, numbered, produce, values, within};
+use std::io::ErrorKind;
+use varve_env::disk::OpKind;
 use varve_record::{Offset, ProducerEpoch, Sequence};
 use varve_replica::{Produce, ProduceError};
 
@@ -17,20 +19,26 @@ async fn a_retry_gets_the_original_offset() {
 
 #[tokio::test]
 async fn a_retry_of_what_is_in_flight_waits_for_the_original() {
-    let fixture = Fixture::new();
+    // The writer is a task of this thread, so that it syncs nothing before all have been judged.
+    let fixture = Fixture::single_threaded();
     let partition = fixture.partition().await;
-    let mut pending = Vec::new();
-    for _ in 0..5 {
-        pending.push(within(partition.enqueue(produce(numbered(7, 0, 0, &["a"])))).await.unwrap());
-    }
-    let mut originals = 0;
-    for pending in pending {
-        let produced = within(pending.wait()).await.unwrap();
-        assert_eq!(produced.first_offset, Some(Offset::new(0)));
-        originals += u32::from(!produced.duplicate);
-    }
-    assert_eq!(originals, 1);
+    let send = || within(partition.produce(produce(numbered(7, 0, 0, &["a"]))));
+    let (first, second, third) = tokio::join!(send(), send(), send());
+    let outcomes = [first, second, third].map(Result::unwrap);
+    assert!(outcomes.iter().all(|produced| produced.first_offset == Some(Offset::new(0))));
+    assert_eq!(outcomes.map(|produced| produced.duplicate), [false, true, true]);
     assert_eq!(values(&partition, 0).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_retry_of_what_is_lost_in_flight_is_not_acknowledged() {
+    let fixture = Fixture::single_threaded();
+    let partition = fixture.partition().await;
+    fixture.disk.fail_nth(OpKind::Sync, 0, ErrorKind::Other);
+    let send = || within(partition.produce(produce(numbered(7, 0, 0, &["a"]))));
+    let (original, retry) = tokio::join!(send(), send());
+    assert!(matches!(original, Err(ProduceError::Stopped(_))), "{original:?}");
+    assert!(matches!(retry, Err(ProduceError::CommitUnknown)), "{retry:?}");
 }
 
 #[tokio::test]

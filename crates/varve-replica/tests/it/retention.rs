@@ -1,4 +1,6 @@
 use crate::fixture::{Fixture, append, batch, values, within};
+use std::pin::Pin;
+use std::task::Poll;
 use varve_record::Offset;
 use varve_replica::{PartitionSettings, ReadError};
 use varve_storage::{PartitionConfig, Retention};
@@ -22,6 +24,32 @@ async fn a_trim_moves_the_start_and_survives_a_power_cut() {
     let partition = fixture.partition().await;
     assert_eq!(partition.progress().log_start_offset, Offset::new(2));
     assert_eq!(values(&partition, 2).await, ["c", "d"]);
+}
+
+#[tokio::test]
+async fn a_trim_that_nobody_waits_for_takes_effect() {
+    let fixture = Fixture::new();
+    let partition = fixture.partition().await;
+    append(&partition, batch(&["a", "b", "c"])).await.unwrap();
+    // Polled once, so that it is proposed, and given up.
+    let mut given_up = Box::pin(partition.trim(Offset::new(2)));
+    assert!(poll_once(&mut given_up).await.is_none(), "a commit takes a sync");
+    drop(given_up);
+    let mut follower = partition.follow();
+    while within(follower.changed()).await.unwrap().log_start_offset != Offset::new(2) {}
+    let refused = within(partition.read(Offset::new(1), None, 1024)).await.unwrap_err();
+    assert!(matches!(refused, ReadError::Trimmed { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn trims_at_the_same_time_never_move_the_start_back() {
+    let fixture = Fixture::new();
+    let partition = fixture.partition().await;
+    append(&partition, batch(&["a", "b", "c", "d"])).await.unwrap();
+    let (far, near) =
+        within(async { tokio::join!(partition.trim(Offset::new(3)), partition.trim(Offset::new(1))) }).await;
+    assert_eq!((far.unwrap(), near.unwrap()), (Offset::new(3), Offset::new(3)));
+    assert_eq!(partition.progress().log_start_offset, Offset::new(3));
 }
 
 #[tokio::test]
@@ -68,4 +96,15 @@ async fn retention_by_age_does_not_believe_a_clock_that_jumps() {
     let new_start = within(partition.apply_retention()).await.unwrap().expect("a week has passed");
     assert!(new_start > Offset::new(0));
     assert_eq!(values(&partition, new_start.get()).await.last().unwrap(), "later");
+}
+
+/// What a future gives at once, if it does.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match Pin::new(&mut *future).poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }

@@ -1,6 +1,7 @@
 //! What goes wrong with a call: every error of the lower floors as a reason of the API, exhaustively.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use varve_api::error::{ApiError, Reason, meta};
@@ -112,12 +113,18 @@ pub(crate) fn open_error(error: &OpenReplicaError, at: At<'_>) -> ApiError {
         OpenReplicaError::Storage(OpenError::Untrusted { path, .. }) => {
             ApiError::new(Reason::DataLoss, message).with(meta::FILE, path.display()).with(meta::POSITION, 0)
         }
+        OpenReplicaError::Lost { id } => ApiError::new(Reason::DataLoss, message)
+            .with(meta::FILE, format!("partitions/{:010}", id.get()))
+            .with(meta::POSITION, 0),
         OpenReplicaError::Storage(OpenError::Stopped(reason)) => stopped(message, reason),
+        OpenReplicaError::Storage(OpenError::File(file)) if is_full(file.kind()) => {
+            ApiError::new(Reason::DiskFull, message).retry_after(DISK_FULL_RETRY)
+        }
+        OpenReplicaError::Begin(error) => ApiError { message, ..produce_error(error.clone(), at) },
         OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)) => data_loss(message, damage),
-        OpenReplicaError::Storage(_)
-        | OpenReplicaError::Begin(_)
-        | OpenReplicaError::Replay(_)
-        | OpenReplicaError::Entry { .. } => ApiError::new(Reason::Internal, message),
+        OpenReplicaError::Storage(_) | OpenReplicaError::Replay(_) | OpenReplicaError::Entry { .. } => {
+            ApiError::new(Reason::Internal, message)
+        }
     }
 }
 
@@ -203,6 +210,10 @@ fn stopped(message: String, reason: &StopReason) -> ApiError {
         StopReason::Closed => ApiError::new(Reason::CommitUnknown, message),
         _ => ApiError::new(Reason::StorageStopped, message),
     }
+}
+
+fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn too_large(reason: Reason, message: String, size_bytes: u64, size_bytes_max: u64) -> ApiError {

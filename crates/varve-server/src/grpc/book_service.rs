@@ -49,7 +49,7 @@ impl BookApi {
         request: log_v1::ProduceRequest,
     ) -> Result<log_v1::ProduceResponse, ApiError> {
         self.topic().await?;
-        let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
+        let intake = Intake::new(&self.shared);
         let produced = intake.produce(&self.shared, produce_request(request)).await?;
         Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default() })
     }

@@ -11,8 +11,8 @@ use varve_api::v1::cluster_service_server::ClusterService;
 use varve_record::Offset;
 
 use super::Shared;
-use super::convert::status;
-use super::settings::{as_change, from_wire, to_wire};
+use super::convert::{status, to_wire_time};
+use super::settings::{as_change, effective_to_wire, from_wire, to_wire};
 use crate::error::{produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 use crate::topics::{NewTopic, Slot, Topic};
@@ -121,7 +121,8 @@ impl ClusterApi {
                 .slots()
                 .map(|(number, _, slot)| self.describe_partition(number, slot))
                 .collect(),
-            create_time: None,
+            create_time: Some(to_wire_time(topic.described.created_ms)),
+            effective_settings: Some(effective_to_wire(&topic.effective)),
         }
     }
 

@@ -13,7 +13,7 @@ use varve_replica::{Partition, Pending, Produce, Produced};
 
 use super::Shared;
 use super::convert::{acks, from_wire_time, produce_response};
-use crate::INLINE_BYTES_MAX;
+use super::workshop::{Effort, Workshop};
 use crate::error::{batch_error, build_error, invalid, overloaded, produce_error, push_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 use crate::topics::{Topic, Topics};
@@ -23,6 +23,7 @@ use crate::topics::{Topic, Topics};
 pub(crate) struct Intake {
     topics: Topics,
     env: Env,
+    workshop: Workshop,
 }
 
 /// A batch that is checked, and where it goes.
@@ -43,8 +44,9 @@ pub(crate) struct Place {
 }
 
 impl Intake {
-    pub(crate) fn new(topics: Topics, env: Env) -> Self {
-        Self { topics, env }
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let Shared { topics, env, workshop, .. } = shared.clone();
+        Self { topics, env, workshop }
     }
 
     /// Checks a request. The topic is made if there is none and the server may make it.
@@ -87,28 +89,20 @@ impl Intake {
             return Err(invalid("producer", "an encoded batch carries its own id, epoch and sequence"));
         }
         let encoded = request.encoded_batch;
-        let size_bytes = encoded.len();
+        let effort = Effort::to_check(&encoded);
         let check = move || {
             let batch = Batch::decode(encoded).map_err(|error| batch_error(&error))?;
             batch.validate(&limits).map_err(|error| batch_error(&error))?;
             Ok(batch)
         };
-        self.run(size_bytes, check).await
+        self.workshop.run(effort, check).await
     }
 
     async fn build(&self, request: v1::ProduceRequest, limits: Limits) -> Result<Batch, ApiError> {
         let now = Timestamp::new(self.env.clock.now_unix_ms());
         let size_bytes = request.records.iter().map(record_bytes).sum();
-        self.run(size_bytes, move || build(&request.records, request.producer, limits, now)).await
-    }
-
-    /// Small batches are dealt with on the spot; larger ones would keep others waiting.
-    async fn run<T: Send + 'static>(
-        &self,
-        size_bytes: usize,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        if size_bytes <= INLINE_BYTES_MAX { work() } else { self.env.blocking.run(work).await }
+        let effort = Effort::Plain(size_bytes);
+        self.workshop.run(effort, move || build(&request.records, request.producer, limits, now)).await
     }
 }
 
@@ -130,7 +124,7 @@ impl Place {
     }
 
     fn limits(&self) -> Limits {
-        Limits { record_bytes_max: self.topic.record_bytes_max, ..Limits::default() }
+        Limits { record_bytes_max: self.topic.effective.record_bytes_max, ..Limits::default() }
     }
 
     /// Hands a batch to the partition; waits for room there.

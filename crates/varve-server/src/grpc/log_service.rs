@@ -14,7 +14,7 @@ use varve_api::time::duration_from_proto;
 use varve_api::v1;
 use varve_api::v1::log_service_server::LogService;
 use varve_record::{Offset, Timestamp};
-use varve_replica::{Partition, Progress};
+use varve_replica::Partition;
 
 use super::Shared;
 use super::convert::{consistency, status, to_wire_time};
@@ -64,12 +64,14 @@ impl LogApi {
         let barrier = async { partition.barrier(level).await.map_err(explain) };
         within_freshness(&topic, request.partition, barrier).await?;
         let progress = partition.progress();
+        let last = progress.high_watermark.prev().filter(|last| *last >= progress.log_start_offset);
+        let first = last.map(|_| progress.log_start_offset);
         Ok(v1::GetTailResponse {
             log_start_offset: progress.log_start_offset.get(),
             high_watermark: progress.high_watermark.get(),
             term: progress.term.get(),
-            log_start_time: None,
-            last_append_time: last_append_time(partition, progress).await.map(to_wire_time),
+            log_start_time: append_time(partition, first).await.map(to_wire_time),
+            last_append_time: append_time(partition, last).await.map(to_wire_time),
         })
     }
 
@@ -99,7 +101,7 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let intake = Intake::new(self.shared.topics.clone(), self.shared.env.clone());
+        let intake = Intake::new(&self.shared);
         let produced = intake.produce(&self.shared, request.into_inner()).await;
         produced.map(Response::new).map_err(status)
     }
@@ -173,10 +175,9 @@ fn event_response(event: Event) -> v1::ConsumeStreamResponse {
     v1::ConsumeStreamResponse { batch: Some(piece.into_response()), reconnect_advised }
 }
 
-/// The append time of the last committed record, if it can be read.
-async fn last_append_time(partition: &Partition, progress: Progress) -> Option<Timestamp> {
-    let last = progress.high_watermark.prev().filter(|last| *last >= progress.log_start_offset)?;
-    let read = partition.read(last, None::<Offset>, 1).await.ok()?;
+/// When a record was appended, if there is one and it can be read.
+async fn append_time(partition: &Partition, offset: Option<Offset>) -> Option<Timestamp> {
+    let read = partition.read(offset?, None, 1).await.ok()?;
     read.batches.first().map(|stored| stored.append_time)
 }
 

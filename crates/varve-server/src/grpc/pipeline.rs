@@ -49,7 +49,7 @@ where
         STREAM_BATCHES_IN_FLIGHT_MAX + 1,
     );
     let reader = Reader {
-        intake: Intake::new(shared.topics.clone(), shared.env.clone()),
+        intake: Intake::new(shared),
         drain: shared.drain.clone(),
         places: Arc::new(Semaphore::new(STREAM_BATCHES_IN_FLIGHT_MAX)),
         stream_room: Arc::new(Semaphore::new(STREAM_BYTES_IN_FLIGHT_MAX)),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +10,22 @@ use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 use varve_api::v1::read_from;
 use varve_env::Env;
-use varve_record::{BatchError, Compression, Limits, Offset, Record, Records, Term, Timestamp};
+use varve_record::{BatchError, Limits, Offset, OwnedRecords, Record, Term, Timestamp};
 use varve_replica::{Follower, Partition, ReadError, Start};
 use varve_storage::StoredBatch;
 
 use super::Shared;
 use super::convert::{consistency, from_wire_time, to_wire_time};
+use super::workshop::{Effort, Workshop};
 use crate::error::{invalid, read_error, timed_out};
-use crate::limits::{FRESHNESS_TIMEOUT, INLINE_BYTES_MAX, RECORD_OVERHEAD_BYTES};
+use crate::limits::{FRESHNESS_TIMEOUT, RECORD_OVERHEAD_BYTES};
 use crate::topics::Topic;
 
 /// A read that is under way.
 #[derive(Debug)]
 pub(crate) struct Session {
     env: Env,
+    workshop: Workshop,
     topic: Arc<Topic>,
     number: u32,
     partition: Partition,
@@ -69,9 +72,8 @@ impl BeyondTail {
 /// A batch whose records are being answered.
 #[derive(Debug)]
 struct Unpacked {
-    records: Records,
-    /// How many of them are done with.
-    taken: usize,
+    /// Those that are still to come.
+    records: Peekable<OwnedRecords>,
     term: Term,
     append_time: Timestamp,
 }
@@ -112,6 +114,7 @@ impl Session {
         let partition = topic.partition(number)?.clone();
         let mut session = Self {
             env: shared.env.clone(),
+            workshop: shared.workshop.clone(),
             follower: partition.follow(),
             topic,
             number,
@@ -250,10 +253,10 @@ impl Session {
         let mut taken = Vec::new();
         let mut left = bytes_max;
         while left > 0 && !self.ended() {
-            let Some(unpacked) = self.next_unpacked(bytes_max).await? else { break };
-            match self.take_from(&unpacked, &mut taken, &mut left)? {
+            let Some(mut unpacked) = self.next_unpacked(bytes_max).await? else { break };
+            match self.take_from(&mut unpacked, &mut taken, &mut left)? {
                 Finished::Batch => {}
-                Finished::Piece { at } => self.unpacked = Some(Unpacked { taken: at, ..unpacked }),
+                Finished::Piece => self.unpacked = Some(unpacked),
             }
         }
         Ok(taken)
@@ -277,37 +280,39 @@ impl Session {
 
     async fn unpack(&self, stored: StoredBatch) -> Result<Unpacked, ApiError> {
         let batch = stored.batch;
-        let is_cheap = batch.compression() == Compression::None || batch.size_bytes() <= INLINE_BYTES_MAX;
-        let unpack = move || batch.records(&Limits::default());
-        let records = if is_cheap { unpack() } else { self.env.blocking.run(unpack).await };
+        let effort = Effort::to_unpack(&batch);
+        let records = self.workshop.run(effort, move || batch.records(&Limits::default())).await;
         let records = records.map_err(|error| self.unreadable(&error))?;
-        Ok(Unpacked { records, taken: 0, term: stored.log_id.term, append_time: stored.append_time })
+        let records = records.into_owned().peekable();
+        Ok(Unpacked { records, term: stored.log_id.term, append_time: stored.append_time })
     }
 
     /// Takes records off a batch until it, the piece or the read is at its end.
     fn take_from(
         &mut self,
-        unpacked: &Unpacked,
+        unpacked: &mut Unpacked,
         taken: &mut Vec<ReadRecord>,
         left: &mut usize,
     ) -> Result<Finished, ApiError> {
-        for (at, record) in unpacked.records.owned().enumerate().skip(unpacked.taken) {
-            let record = record.map_err(|error| self.unreadable(&error))?;
-            if record.offset < self.next {
+        while let Some(next) = unpacked.records.peek() {
+            let record = next.as_ref().map_err(|error| self.unreadable(error))?;
+            let (offset, payload) = (record.offset, payload_bytes(record));
+            if offset < self.next {
+                unpacked.records.next();
                 continue;
             }
-            let payload = payload_bytes(&record);
             let cost = payload + RECORD_OVERHEAD_BYTES;
             if self.ended() || (cost > *left && !taken.is_empty()) {
                 *left = 0;
-                return Ok(Finished::Piece { at });
+                return Ok(Finished::Piece);
             }
             if !self.spend(payload) {
                 self.ended = true;
-                return Ok(Finished::Piece { at });
+                return Ok(Finished::Piece);
             }
             *left = left.saturating_sub(cost);
-            self.next = record.offset.next();
+            self.next = offset.next();
+            let Some(Ok(record)) = unpacked.records.next() else { break };
             taken.push(ReadRecord { record, term: unpacked.term, append_time: unpacked.append_time });
         }
         Ok(Finished::Batch)
@@ -362,8 +367,8 @@ const ON_ITS_WAY_PAUSE: Duration = Duration::from_millis(5);
 enum Finished {
     /// It has no more.
     Batch,
-    /// The piece is full, or the read at its end; the record `at` this place is the next.
-    Piece { at: usize },
+    /// The piece is full, or the read at its end.
+    Piece,
 }
 
 impl Piece {

@@ -7,6 +7,7 @@ use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 use crate::RECORD_BYTES_SETTING_MAX;
 use crate::error::invalid;
+use crate::topics::Effective;
 
 /// Takes settings from a request, if each can be.
 pub(crate) fn from_wire(settings: Option<v1::TopicSettings>) -> Result<TopicSettings, ApiError> {
@@ -38,6 +39,16 @@ pub(crate) fn to_wire(settings: &TopicSettings) -> v1::TopicSettings {
         retention_ms: settings.retention_ms,
         segment_bytes: settings.segment_bytes,
         record_bytes_max: settings.record_bytes_max,
+    }
+}
+
+/// The settings in force, none absent.
+pub(crate) fn effective_to_wire(effective: &Effective) -> v1::TopicSettings {
+    v1::TopicSettings {
+        retention_bytes: Some(effective.retention_bytes),
+        retention_ms: Some(effective.retention_ms),
+        segment_bytes: Some(effective.segment_bytes),
+        record_bytes_max: Some(effective.record_bytes_max as u64),
     }
 }
 

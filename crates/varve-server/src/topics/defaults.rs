@@ -10,45 +10,57 @@ use crate::NodeConfig;
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
     pub(crate) partitions: u32,
-    settings: TopicSettings,
-    record_bytes_max: usize,
+    retention_bytes: u64,
+    retention_ms: u64,
     segment_bytes: u64,
+    record_bytes_max: usize,
+}
+
+/// The settings of a topic with the server's defaults filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effective {
+    /// 0 keeps everything.
+    pub(crate) retention_bytes: u64,
+    /// 0 keeps everything.
+    pub(crate) retention_ms: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) record_bytes_max: usize,
 }
 
 impl Defaults {
     pub(crate) fn new(config: &NodeConfig) -> Self {
-        let settings = TopicSettings {
-            retention_bytes: config.retention_bytes,
-            retention_ms: config.retention_ms,
-            segment_bytes: None,
-            record_bytes_max: None,
-        };
         Self {
             partitions: config.default_partitions,
-            settings,
-            record_bytes_max: config.record_bytes_max,
+            retention_bytes: config.retention_bytes.unwrap_or(0),
+            retention_ms: config.retention_ms.unwrap_or(0),
             segment_bytes: config.segment_bytes,
+            record_bytes_max: config.record_bytes_max,
         }
     }
 
-    /// What the partitions of a topic with these settings are opened with.
-    pub(crate) fn partition(&self, settings: &TopicSettings) -> PartitionSettings {
-        let segment_bytes = settings.segment_bytes.unwrap_or(self.segment_bytes);
-        let log = PartitionConfig { segment_bytes, ..PartitionConfig::default() };
-        PartitionSettings { log, retention: self.retention(settings) }
-    }
-
-    /// What a topic with these settings keeps. On the wire 0 keeps everything.
-    pub(crate) fn retention(&self, settings: &TopicSettings) -> Retention {
-        let bytes = settings.retention_bytes.or(self.settings.retention_bytes).filter(|bytes| *bytes > 0);
-        let age_ms = settings.retention_ms.or(self.settings.retention_ms).filter(|ms| *ms > 0);
-        Retention { bytes, age_ms: age_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)) }
-    }
-
-    /// The largest record of a topic with these settings.
-    pub(crate) fn record_bytes_max(&self, settings: &TopicSettings) -> usize {
+    /// What is in force for a topic with these settings.
+    pub(crate) fn apply(&self, settings: &TopicSettings) -> Effective {
         let own = settings.record_bytes_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-        own.unwrap_or(self.record_bytes_max)
+        Effective {
+            retention_bytes: settings.retention_bytes.unwrap_or(self.retention_bytes),
+            retention_ms: settings.retention_ms.unwrap_or(self.retention_ms),
+            segment_bytes: settings.segment_bytes.unwrap_or(self.segment_bytes),
+            record_bytes_max: own.unwrap_or(self.record_bytes_max),
+        }
+    }
+}
+
+impl Effective {
+    /// What the topic's partitions are opened with.
+    pub(crate) fn partition(&self) -> PartitionSettings {
+        let log = PartitionConfig { segment_bytes: self.segment_bytes, ..PartitionConfig::default() };
+        PartitionSettings { log, retention: self.retention() }
+    }
+
+    fn retention(&self) -> Retention {
+        let limit = |value: u64| Some(value).filter(|value| *value > 0);
+        let age_ms = limit(self.retention_ms).map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        Retention { bytes: limit(self.retention_bytes), age_ms }
     }
 }
 
@@ -63,13 +75,14 @@ mod tests {
         config.retention_ms = Some(5);
         let defaults = Defaults::new(&config);
         let mut settings = TopicSettings::default();
-        assert_eq!(defaults.retention(&settings), Retention { bytes: Some(1000), age_ms: Some(5) });
+        assert_eq!(defaults.apply(&settings).retention(), Retention { bytes: Some(1000), age_ms: Some(5) });
         settings.retention_bytes = Some(0);
         settings.retention_ms = Some(u64::MAX);
-        assert_eq!(defaults.retention(&settings), Retention { bytes: None, age_ms: Some(i64::MAX) });
+        let all = Retention { bytes: None, age_ms: Some(i64::MAX) };
+        assert_eq!(defaults.apply(&settings).retention(), all);
         settings.segment_bytes = Some(65536);
         settings.record_bytes_max = Some(9);
-        assert_eq!(defaults.partition(&settings).log.segment_bytes, 65536);
-        assert_eq!(defaults.record_bytes_max(&settings), 9);
+        assert_eq!(defaults.apply(&settings).partition().log.segment_bytes, 65536);
+        assert_eq!(defaults.apply(&settings).record_bytes_max, 9);
     }
 }

@@ -10,7 +10,7 @@ use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason};
 use varve_controller::{Command, Metadata, Response, SettingsChange};
 use varve_env::Env;
-use varve_record::{NodeId, PartitionId};
+use varve_record::{NodeId, PartitionId, Timestamp};
 use varve_replica::{Partition, PartitionSettings};
 use varve_storage::{OpenError, Storage};
 
@@ -71,7 +71,7 @@ impl Owner {
                 Err(error) => tracing::error!(%error, "a topic of the metadata is left out"),
             }
         }
-        self.report_strangers(&topics).await;
+        self.sweep(&topics).await;
         self.publish.send_replace(Arc::new(topics));
     }
 
@@ -103,6 +103,7 @@ impl Owner {
             topic: new.name.as_str().to_owned(),
             partitions: new.partitions.unwrap_or(self.defaults.partitions),
             replication_factor: new.replication_factor,
+            created_ms: Timestamp::new(self.env.clock.now_unix_ms()),
             settings: new.settings,
         };
         let described = self.propose_topic(command).await?;
@@ -159,16 +160,16 @@ impl Owner {
     async fn altered(&self, before: &Topic, described: varve_controller::Topic) -> Arc<Topic> {
         let known = before.slots().map(|(_, _, slot)| Some(slot.clone()));
         let slots = self.open_slots(&before.name, &described, known.collect()).await;
-        let record_bytes_max = self.defaults.record_bytes_max(&described.settings);
-        let topic = Arc::new(before.altered(described, record_bytes_max, slots));
+        let effective = self.defaults.apply(&described.settings);
+        let topic = Arc::new(before.altered(described, effective, slots));
         self.put(Arc::clone(&topic));
         topic
     }
 
     async fn open_topic(&self, name: TopicName, described: varve_controller::Topic) -> Topic {
         let slots = self.open_slots(&name, &described, Vec::new()).await;
-        let record_bytes_max = self.defaults.record_bytes_max(&described.settings);
-        Topic::new(name, described, record_bytes_max, slots)
+        let effective = self.defaults.apply(&described.settings);
+        Topic::new(name, described, effective, slots)
     }
 
     /// A slot for each partition of a topic: those `known` to be open are kept, the others opened, several at a time.
@@ -178,7 +179,7 @@ impl Owner {
         described: &varve_controller::Topic,
         known: Vec<Option<Slot>>,
     ) -> Vec<Slot> {
-        let settings = self.defaults.partition(&described.settings);
+        let settings = self.defaults.apply(&described.settings).partition();
         let known = known.into_iter().chain(std::iter::repeat(None));
         let mut slots = Vec::with_capacity(described.partitions.len());
         for (id, known) in described.partitions.iter().zip(known) {
@@ -186,7 +187,7 @@ impl Owner {
             let slot = async move {
                 match known {
                     Some(Slot::Open(partition)) => {
-                        partition.set_retention(settings.retention);
+                        partition.alter(&settings);
                         Slot::Open(partition)
                     }
                     Some(Slot::Failed(_)) | None => self.open_partition(name, *id, settings).await,
@@ -222,8 +223,9 @@ impl Owner {
         }
     }
 
-    /// Names the directories that no topic knows. They are left alone: data is never deleted because metadata is missing.
-    async fn report_strangers(&self, topics: &TopicMap) {
+    /// Removes what is left of partitions that the metadata say were deleted: a crash came between. Other directories that no
+    /// topic knows are named and left alone: data is never deleted because metadata is missing.
+    async fn sweep(&self, topics: &TopicMap) {
         let storage = self.storage.clone();
         let ids = match self.env.blocking.run(move || storage.partition_ids()).await {
             Ok(ids) => ids,
@@ -231,8 +233,14 @@ impl Owner {
         };
         let of_topics = topics.values().flat_map(|topic| topic.described.partitions.iter().copied());
         let known: BTreeSet<PartitionId> = of_topics.chain([Metadata::CONTROLLER]).collect();
+        let state = self.metadata.state();
         for id in ids.into_iter().filter(|id| !known.contains(id)) {
-            tracing::warn!(partition_id = %id, "partition on the disk belongs to no topic: it is left as it is");
+            if state.0.was_deleted(id) {
+                tracing::info!(partition_id = %id, "partition of a deleted topic is removed");
+                self.remove(id).await;
+            } else {
+                tracing::warn!(partition_id = %id, "partition on the disk belongs to no topic: it is left as it is");
+            }
         }
     }
 

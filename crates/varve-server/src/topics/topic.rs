@@ -9,6 +9,7 @@ use varve_api::error::{ApiError, Reason, meta};
 use varve_record::PartitionId;
 use varve_replica::{OpenReplicaError, Partition};
 
+use super::defaults::Effective;
 use crate::error::{At, open_error};
 use crate::partitioner::partition_of_key;
 
@@ -18,8 +19,8 @@ pub(crate) struct Topic {
     pub(crate) name: TopicName,
     /// As the metadata have it.
     pub(crate) described: varve_controller::Topic,
-    /// The largest record, in bytes.
-    pub(crate) record_bytes_max: usize,
+    /// The settings in force.
+    pub(crate) effective: Effective,
     partitions: Vec<Slot>,
     /// Counts what was given no partition and has no key.
     unkeyed: AtomicU32,
@@ -37,21 +38,21 @@ impl Topic {
     pub(crate) fn new(
         name: TopicName,
         described: varve_controller::Topic,
-        record_bytes_max: usize,
+        effective: Effective,
         partitions: Vec<Slot>,
     ) -> Self {
         let (unkeyed, deleted) = (AtomicU32::new(0), CancellationToken::new());
-        Self { name, described, record_bytes_max, partitions, unkeyed, deleted }
+        Self { name, described, effective, partitions, unkeyed, deleted }
     }
 
     /// The topic as it is altered: those who wait for its deletion wait on.
     pub(crate) fn altered(
         &self,
         described: varve_controller::Topic,
-        record_bytes_max: usize,
+        effective: Effective,
         partitions: Vec<Slot>,
     ) -> Self {
-        let altered = Self::new(self.name.clone(), described, record_bytes_max, partitions);
+        let altered = Self::new(self.name.clone(), described, effective, partitions);
         Self { deleted: self.deleted.clone(), ..altered }
     }
 

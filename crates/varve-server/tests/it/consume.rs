@@ -166,6 +166,19 @@ async fn many_tiny_records_keep_within_a_message() {
     node.log.produce(encoded(&batch(&values, Compression::None))).await.unwrap();
     let piece = node.log.consume(consume_from(0)).await.unwrap().into_inner();
     assert!(piece.records.len() < 200_000 && piece.records.len() > 1000, "{}", piece.records.len());
+
+    let mut request = stream_from(0);
+    request.read.as_mut().unwrap().bounds =
+        Some(v1::ReadBounds { until_offset: Some(200_000), ..Default::default() });
+    let mut stream = node.log.consume_stream(request).await.unwrap().into_inner();
+    let mut next = 0;
+    while let Some(message) = within(stream.message()).await.unwrap() {
+        for offset in offsets(&message.batch.unwrap()) {
+            assert_eq!(offset, next);
+            next += 1;
+        }
+    }
+    assert_eq!(next, 200_000);
 }
 
 #[tokio::test]

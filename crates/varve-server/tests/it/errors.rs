@@ -1,9 +1,9 @@
 //! Every reason of `docs/errors.md` that one node can give, reached by a real client.
 //!
 //! Elsewhere: OFFSET_TRIMMED in `consume`; EXPECTED_OFFSET_MISMATCH, FENCED and OUT_OF_ORDER_SEQUENCE in `produce`;
-//! SHUTTING_DOWN in both streams; OVERLOADED in `bounded`; NO_LEADER in `lifecycle`. Not reached: NOT_LEADER (one node
-//! leads all that can be led), PERMISSION_DENIED,
-//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN and INTERNAL are held by the unit tests of the mapping.
+//! SHUTTING_DOWN in both streams; OVERLOADED in `bounded`; NO_LEADER in `lifecycle`; what clients say themselves, UNREACHABLE
+//! and CONNECTION_LOST, with the client. Not reached: NOT_LEADER (one node leads all that can be led), PERMISSION_DENIED and
+//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN, CANCELLED and INTERNAL are held by the unit tests of the mapping.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
 use varve_api::error::{Reason, meta};
 use varve_api::prost_types;
 use varve_api::v1;
 use varve_env::disk::{FaultyDisk, OpKind};
 use varve_record::{BatchBuilder, Compression, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use varve_server::FatalError;
+use varve_server::{FatalError, NodeConfig};
 
 use crate::support::{
-    TOPIC, TestNode, batch, config, consume_from, data_dir, encoded, record, refused, stream_from, values,
-    within,
+    TOPIC, TestNode, batch, config, connect, consume_from, data_dir, encoded, record, refused, stream_from,
+    values, within,
 };
 
 #[tokio::test]
@@ -194,6 +195,16 @@ async fn quota() {
 }
 
 #[tokio::test]
+async fn unimplemented() {
+    let node = TestNode::start().await;
+    // A service that this server does not have.
+    let mut client = ServerReflectionClient::new(connect(&node.node).await);
+    let call = client.server_reflection_info(futures::stream::empty());
+    let status = within(call).await.unwrap_err();
+    assert_eq!(varve_api::error::ApiError::from_status(&status).reason, Reason::Unimplemented);
+}
+
+#[tokio::test]
 async fn deadline() {
     let mut node = TestNode::start().await;
     node.produce("a").await;
@@ -240,6 +251,28 @@ async fn disk_full_and_on_again_once_there_is_room() {
             full => drop(refused(full, Reason::DiskFull)),
         }
     }
+}
+
+#[tokio::test]
+async fn a_topic_that_finds_the_disk_full_is_whole_once_there_is_room() {
+    let settings = NodeConfig { retention_interval: Duration::from_millis(1), ..config() };
+    let mut node = TestNode::start_with(FaultyDisk::new(1), settings).await;
+    // The metadata have room for one entry more, where zeros were written ahead; a partition has none.
+    node.create_topic("before", 1).await;
+    let used: usize = node.disk.files().iter().map(|path| node.disk.contents(path).unwrap().len()).sum();
+    node.disk.set_capacity(Some(used as u64));
+    let create = v1::CreateTopicRequest { name: TOPIC.to_owned(), ..Default::default() };
+    refused(within(node.cluster.create_topic(create)).await, Reason::DiskFull);
+    refused(within(node.log.produce(values(&["v"]))).await, Reason::DiskFull);
+    node.disk.set_capacity(None);
+    loop {
+        match within(node.log.produce(values(&["v"]))).await {
+            Ok(_) => break,
+            // Until the node has looked again.
+            full => drop(refused(full, Reason::DiskFull)),
+        }
+    }
+    assert_eq!(node.all_values().await, ["v"]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use varve_api::error::Reason;
 use varve_api::v1;
 use varve_env::Env;
-use varve_env::disk::{CrashMode, Disk, FaultyDisk};
+use varve_env::disk::{CrashMode, Disk, FaultyDisk, OpKind};
 use varve_record::Compression;
 use varve_server::{ConfigError, Node, NodeConfig, StartError};
 
@@ -110,6 +110,27 @@ async fn a_crash_loses_nothing_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_a_deletion_left_behind_is_removed_by_the_next_start() {
+    let mut node = TestNode::start().await;
+    node.produce("gone").await;
+    let files_of = |node: &TestNode, partition: &str| {
+        let dir = data_dir().join("partitions").join(partition);
+        node.disk.files().iter().filter(|file| file.starts_with(&dir)).count()
+    };
+    assert!(files_of(&node, "0000000001") > 0);
+    for kind in [OpKind::Remove, OpKind::Rename] {
+        node.disk.fail_from(kind, 0, std::io::ErrorKind::PermissionDenied);
+    }
+    let request = v1::DeleteTopicRequest { name: TOPIC.to_owned() };
+    node.cluster.delete_topic(request).await.unwrap();
+    assert!(files_of(&node, "0000000001") > 0);
+
+    let node = node.crash(CrashMode::SyncedOnly, config()).await;
+    assert_eq!(files_of(&node, "0000000001"), 0);
+    assert!(files_of(&node, "0000000000") > 0, "the metadata stay");
+}
+
+#[tokio::test]
 async fn a_real_disk_and_a_real_directory_do_too() {
     let dir = tempfile::tempdir().unwrap();
     let settings = NodeConfig { data_dir: dir.path().join("data"), ..config() };
@@ -200,6 +221,17 @@ async fn numbers_are_not_given_out_again_where_the_metadata_are_gone() {
     disk.remove_dir_all(&data_dir().join("partitions").join("0000000000")).unwrap();
     let error = Node::start(env_on(&disk), config()).await.unwrap_err();
     assert!(matches!(error, StartError::MetadataMissing { partitions: 1 }), "{error}");
+}
+
+#[tokio::test]
+async fn an_empty_node_is_not_made_of_one_that_has_lost_all_its_partitions() {
+    let mut node = TestNode::start().await;
+    node.produce("a").await;
+    let TestNode { node: running, disk, .. } = node;
+    within(running.shutdown()).await.unwrap();
+    disk.remove_dir_all(&data_dir().join("partitions")).unwrap();
+    let error = Node::start(env_on(&disk), config()).await.unwrap_err();
+    assert!(matches!(error, StartError::MetadataMissing { partitions: 0 }), "{error}");
 }
 
 #[tokio::test]

@@ -177,9 +177,11 @@ async fn the_tail_is_told() {
     };
     let tail = node.log.get_tail(request()).await.unwrap().into_inner();
     assert_eq!((tail.log_start_offset, tail.high_watermark, tail.last_append_time), (0, 0, None));
+    assert_eq!(tail.log_start_time, None);
     let ack = node.log.produce(values(&["a", "b"])).await.unwrap().into_inner();
     let tail = node.log.get_tail(request()).await.unwrap().into_inner();
     assert_eq!((tail.log_start_offset, tail.high_watermark), (0, 2));
+    assert_eq!(tail.log_start_time, ack.append_time);
     assert_eq!(tail.last_append_time, ack.append_time);
     assert!(tail.term > 0);
 }

@@ -14,7 +14,7 @@ use varve_api::v1::log_service_client::LogServiceClient;
 use varve_api::v1::produce_stream_response::Result as Outcome;
 use varve_record::Compression;
 
-use crate::support::{SOON, TestNode, batch, encoded, record, refused, values, within};
+use crate::support::{SOON, TestNode, batch, config, encoded, record, refused, values, within};
 
 struct Stream {
     requests: mpsc::Sender<v1::ProduceStreamRequest>,
@@ -132,9 +132,10 @@ async fn a_stopping_node_answers_what_was_sent_and_advises_to_reconnect() {
     let mut stream = Stream::open(&mut node).await;
     stream.send(1, values(&["a"])).await;
     stream.answer().await.1.unwrap();
-    let stopping = tokio::spawn(node.node.shutdown());
+    let TestNode { node: running, disk, .. } = node;
+    let stopping = tokio::spawn(running.shutdown());
     // The stream goes on for a moment, and everything that it takes is answered.
-    let mut answered = HashSet::new();
+    let (mut acknowledged, mut advised) = (HashSet::new(), false);
     let mut request_id = 1;
     let end = loop {
         request_id += 1;
@@ -142,13 +143,20 @@ async fn a_stopping_node_answers_what_was_sent_and_advises_to_reconnect() {
         drop(stream.requests.try_send(request));
         match within(stream.answers.message()).await {
             Ok(Some(answer)) => {
-                assert!(answered.insert(answer.request_id), "answered twice");
+                assert!(matches!(answer.result, Some(Outcome::Ack(_))), "{answer:?}");
+                assert!(acknowledged.insert(answer.request_id), "answered twice");
+                assert!(answer.reconnect_advised || !advised, "the advice is not taken back");
+                advised = answer.reconnect_advised;
             }
             end => break end,
         }
     };
     refused(end, Reason::ShuttingDown);
     within(stopping).await.unwrap().unwrap();
+    assert!(advised);
+    let mut node = TestNode::start_with(disk, config()).await;
+    let taken = node.all_values().await.into_iter().filter(|value| value == "b").count();
+    assert_eq!(taken, acknowledged.len(), "what was taken was answered, and no more");
 }
 
 #[tokio::test]

@@ -3,11 +3,12 @@
 use super::LogInner;
 use super::state::{Previous, new_slot};
 use super::writer::{Halt, LogWriter};
+use crate::frame::Salt;
 use crate::replay::{Start, replay};
-use crate::scan::ScanError;
+use crate::scan::{ScanError, read_header};
 use crate::segment::{Segment, Slot};
-use crate::segment_file::{open_for_reading, read_checkpoint};
-use crate::segment_header::SegmentHeader;
+use crate::segment_file::{load_index, open_for_reading, read_checkpoint};
+use crate::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::sparse_index::SparseIndex;
 use crate::window::Window;
 use crate::{Damage, EndState, FileError, LogError};
@@ -135,8 +136,7 @@ fn find_cut(log: &LogInner, from: Index) -> Result<Cut, CutError> {
     let Some(kept) = kept else {
         return Ok(Cut { state, begins_anew: header.reset, kept: None });
     };
-    let (index, _) = crate::segment_file::load_index(&log.shared, &kept)
-        .map_err(|crate::segment_file::LoadIndexError::File(error)| CutError::File(error))?;
+    let (index, _) = load_index(&log.shared, &kept).map_err(CutError::File)?;
     let end = kept.end;
     Ok(Cut { state, begins_anew: false, kept: Some((kept, end, index)) })
 }
@@ -145,7 +145,7 @@ fn checkpoint_of(log: &LogInner, slot: &Slot, header: &SegmentHeader) -> Result<
     let file = open_for_reading(&log.shared, &slot.segment).map_err(CutError::File)?;
     let state = read_checkpoint(&*file, header);
     let state = state.map_err(|e| CutError::File(FileError::new("read", &slot.segment.path, e)))?;
-    let position = crate::segment_header::SEGMENT_HEADER_BYTES as u64;
+    let position = SEGMENT_HEADER_BYTES as u64;
     state.map_err(|reason| damaged(slot, position, header.first_index, reason))
 }
 
@@ -184,11 +184,11 @@ fn replay_until(
 fn cut_position(log: &LogInner, slot: &Slot, header: &SegmentHeader, from: Index) -> Result<u64, CutError> {
     let failed = |e| CutError::File(FileError::new("read", &slot.segment.path, e));
     let file = open_for_reading(&log.shared, &slot.segment).map_err(CutError::File)?;
-    let salt = crate::frame::Salt::new(header.incarnation);
+    let salt = Salt::new(header.incarnation);
     let mut window = Window::new(&*file, slot.end);
     let mut position = header.first_position;
     while position < slot.end {
-        match crate::scan::read_header(&mut window, salt, position).map_err(failed)? {
+        match read_header(&mut window, salt, position).map_err(failed)? {
             Ok(frame) if frame.index >= from => break,
             Ok(frame) => position += frame.frame_len(),
             Err(fault) => return Err(damaged(slot, position, from, fault.reason())),
@@ -198,11 +198,5 @@ fn cut_position(log: &LogInner, slot: &Slot, header: &SegmentHeader, from: Index
 }
 
 fn damaged(slot: &Slot, position: u64, first_index: Index, reason: &'static str) -> CutError {
-    CutError::Damaged(Damage {
-        file: slot.segment.path.clone(),
-        position,
-        first_index,
-        last_index: slot.next_index.prev().filter(|_| slot.next_index.get() != u64::MAX),
-        reason,
-    })
+    CutError::Damaged(slot.damage(position, first_index, reason))
 }

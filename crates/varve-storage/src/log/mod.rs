@@ -3,6 +3,7 @@
 mod change;
 mod read;
 mod recover;
+mod segment_reader;
 mod state;
 mod writer;
 
@@ -16,12 +17,13 @@ use crate::shared::Shared;
 use crate::writer_queue::WriterQueue;
 use crate::{
     AppendError, Damage, EndState, Entry, FileError, LogError, LogId, OpenError, PartitionConfig,
-    ProducerCheck, ReadError, Retention, StopReason,
+    ProducerCheck, ReadError, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StopReason,
 };
 use bytes::Bytes;
 use state::{LogState, Planner};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use varve_record::{Batch, Index, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use writer::LogWriter;
@@ -72,6 +74,8 @@ pub(crate) struct LogInner {
     pub(crate) id: PartitionId,
     pub(crate) dir: PathBuf,
     pub(crate) config: PartitionConfig,
+    /// As in `config` at first; may be altered while the log is open.
+    segment_bytes: AtomicU64,
     pub(crate) shared: Arc<Shared>,
     queue: Arc<WriterQueue>,
     state: Mutex<LogState>,
@@ -80,6 +84,11 @@ pub(crate) struct LogInner {
 }
 
 impl LogInner {
+    /// Bytes at which a segment is rolled.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn new(
         id: PartitionId,
         dir: PathBuf,
@@ -91,6 +100,7 @@ impl LogInner {
         Arc::new(Self {
             id,
             dir,
+            segment_bytes: AtomicU64::new(config.segment_bytes),
             config,
             shared,
             queue,
@@ -104,7 +114,13 @@ impl LogInner {
     }
 
     pub(crate) fn planner(&self) -> Planner<'_> {
-        Planner { partition: self.id, dir: &self.dir, config: &self.config, entropy: &*self.shared.entropy }
+        Planner {
+            partition: self.id,
+            dir: &self.dir,
+            config: &self.config,
+            segment_bytes: self.segment_bytes(),
+            entropy: &*self.shared.entropy,
+        }
     }
 
     pub(crate) fn queue(&self) -> &Arc<WriterQueue> {
@@ -266,6 +282,14 @@ impl PartitionLog {
     pub fn set_committed(&self, index: Index) {
         let mut state = self.0.lock();
         state.committed = state.committed.max(Some(index));
+    }
+
+    /// Alters the size at which segments are rolled, from the next append on; brought into the range
+    /// [`SEGMENT_BYTES_MIN`](crate::SEGMENT_BYTES_MIN) to [`SEGMENT_BYTES_MAX`](crate::SEGMENT_BYTES_MAX) where it lies
+    /// outside.
+    pub fn set_segment_bytes(&self, bytes: u64) {
+        let bytes = bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        self.0.segment_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// The state as of the last entry, durable or not.

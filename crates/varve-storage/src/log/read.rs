@@ -1,76 +1,20 @@
 //! Reading: from the tail cache, else from the files.
 
+use super::segment_reader::{Piece, SegmentReader, Until, Want};
 use super::state::{LogState, Op};
 use super::{LogInner, StoredBatch};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Salt};
+use crate::frame::{FrameHeader, FrameKind};
 use crate::replay::to_entry;
-use crate::scan::{ScanError, find_header, read_frame, read_header};
 use crate::segment::{Segment, Slot};
-use crate::segment_file::{LoadIndexError, load_index, open_for_reading, read_checkpoint};
-use crate::sparse_index::{INDEX_INTERVAL_BYTES, IndexPoint, SparseIndex};
-use crate::window::Window;
+use crate::segment_file::{load_index, open_for_reading, read_checkpoint};
+use crate::sparse_index::{IndexPoint, SparseIndex};
 use crate::{Damage, EndState, Entry, EntryKind, FileError, LogId, ReadError, StopReason};
+use bytes::Bytes;
 use std::sync::Arc;
 use varve_record::{Batch, Index, Offset, Timestamp};
 
-/// The most bytes read at once, however much is asked for.
-const READ_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A segment may be deleted while it is looked for; after so many tries something else is wrong.
 const TRIES_MAX: usize = 8;
-
-/// What a read looks for first.
-#[derive(Clone, Copy, Debug)]
-enum Want {
-    Index(Index),
-    Offset(Offset),
-    Time(Timestamp),
-}
-
-impl Want {
-    /// Whether the frame lies wholly before what is wanted.
-    fn is_behind(self, frame: &FrameHeader) -> bool {
-        match self {
-            Self::Index(index) => frame.index < index,
-            Self::Offset(offset) => frame.next_offset() <= offset,
-            Self::Time(time) => frame.append_time < time,
-        }
-    }
-
-    /// Whether what is wanted may lie before this frame, so that a flaw before it matters.
-    fn may_precede(self, frame: &FrameHeader) -> bool {
-        match self {
-            Self::Index(index) => index < frame.index,
-            Self::Offset(offset) => offset < frame.base_offset,
-            Self::Time(_) => true,
-        }
-    }
-
-    fn point(self, index: &SparseIndex) -> Option<IndexPoint> {
-        match self {
-            Self::Index(wanted) => index.before_index(wanted),
-            Self::Offset(wanted) => index.before_offset(wanted),
-            Self::Time(wanted) => index.before_time(wanted),
-        }
-    }
-}
-
-/// Where a read ends.
-#[derive(Clone, Copy, Debug)]
-struct Until {
-    index: Index,
-    offset: Offset,
-    max_bytes: usize,
-}
-
-/// What one segment gave.
-enum Piece {
-    /// The segment is read to its end, or what is wanted lies further on.
-    Exhausted,
-    /// All that was asked for is there.
-    Done,
-    /// The segment was deleted meanwhile.
-    Dropped,
-}
 
 impl LogInner {
     pub(crate) fn entries(
@@ -79,56 +23,63 @@ impl LogInner {
         until: Index,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, ReadError> {
-        let mut entries = Vec::new();
-        let mut next = from;
-        let mut left = max_bytes;
-        for _ in 0..TRIES_MAX {
-            let (place, bounds) = {
-                let state = self.lock();
-                let end = state.next_index().min(until);
-                if let Some(damage) = state.damage_behind_end().filter(|_| end <= from && from < until) {
-                    return Err(ReadError::Damaged(damage));
-                }
-                if next >= end || (left == 0 && !entries.is_empty()) {
-                    return Ok(entries);
-                }
-                if next < state.first_index() {
-                    let purged = ReadError::Purged { first_index: state.first_index() };
-                    return if entries.is_empty() { Err(purged) } else { Ok(entries) };
-                }
-                if let Some(reason) = state.failed().filter(|_| next >= state.durable_below) {
-                    return if entries.is_empty() { Err(ReadError::Stopped(reason)) } else { Ok(entries) };
-                }
-                let end = if state.failed().is_some() { end.min(state.durable_below) } else { end };
-                if let Some(cached) = state.cache.starting_at(next) {
-                    let cached = cached.take_while(|entry| entry.log_id.index < end).cloned();
-                    take_bounded(cached, left, &mut entries, |entry| entry.body.len());
-                    return Ok(entries);
-                }
-                let bounds =
-                    Until { index: end.min(state.durable_below), offset: Offset::MAX, max_bytes: left };
-                (state.place(Want::Index(next)), bounds)
-            };
-            let Some((slot, point)) = place else { return Ok(entries) };
-            let mut frames = Vec::new();
-            let piece = self.read_segment(&slot, point, Want::Index(next), bounds, &|_| true, &mut frames);
-            match piece {
-                Ok(Piece::Dropped) => continue,
-                Err(error) if entries.is_empty() && frames.is_empty() => return Err(error),
-                Err(_) => return Ok(extend_entries(entries, frames)),
-                Ok(Piece::Done | Piece::Exhausted) => {}
+        let mut taken: Vec<Entry> = Vec::new();
+        loop {
+            let next = taken.last().map_or(from, |last| last.log_id.index.next());
+            let taken_bytes: usize = taken.iter().map(|entry| entry.body.len()).sum();
+            match self.more_entries(next, until, max_bytes.saturating_sub(taken_bytes), &mut taken) {
+                Ok(true) => {}
+                Ok(false) => return Ok(taken),
+                Err(error) if taken.is_empty() => return Err(error),
+                // What comes before the flaw is sound; the next read runs into it.
+                Err(_) => return Ok(taken),
             }
-            if frames.is_empty() {
-                return Ok(entries);
-            }
-            left = left.saturating_sub(frames.iter().map(|(_, body)| body.len()).sum());
-            entries = extend_entries(entries, frames);
-            next = entries.last().map_or(next, |entry: &Entry| entry.log_id.index.next());
         }
-        Ok(entries)
     }
 
-    pub(crate) fn try_entries_cached(&self, from: Index, until: Index, max_bytes: usize) -> Option<Vec<Entry>> {
+    /// Adds what the cache or one segment has; false where nothing more is to come.
+    fn more_entries(
+        self: &Arc<Self>,
+        next: Index,
+        until: Index,
+        max_bytes: usize,
+        taken: &mut Vec<Entry>,
+    ) -> Result<bool, ReadError> {
+        let before = taken.len();
+        for _ in 0..TRIES_MAX {
+            let (slot, point, bounds) = {
+                let state = self.lock();
+                let Some(end) = state.end_of_entries(next, until)? else { return Ok(false) };
+                if let Some(cached) = state.cache.starting_at(next) {
+                    let cached = cached.take_while(|entry| entry.log_id.index < end).cloned();
+                    take_bounded(cached, max_bytes, taken, |entry| entry.body.len());
+                    return Ok(false);
+                }
+                let Some((slot, point)) = state.place(Want::Index(next)) else { return Ok(false) };
+                let index = end.min(state.durable_below);
+                let bounds = Until { index, offset: Offset::MAX, max_bytes, at_least_one: before == 0 };
+                (slot, point, bounds)
+            };
+            let mut frames = Vec::new();
+            let piece = self.read_segment(&slot, point, Want::Index(next), bounds, &|_| true, &mut frames);
+            if matches!(piece, Ok(Piece::Dropped)) {
+                continue;
+            }
+            taken.extend(frames.iter().filter_map(|(frame, body)| to_entry(frame, body)));
+            return match piece? {
+                Piece::Exhausted => Ok(taken.len() > before),
+                Piece::Done | Piece::Dropped => Ok(false),
+            };
+        }
+        Err(ReadError::Stopped(StopReason::Closed))
+    }
+
+    pub(crate) fn try_entries_cached(
+        &self,
+        from: Index,
+        until: Index,
+        max_bytes: usize,
+    ) -> Option<Vec<Entry>> {
         let state = self.lock();
         let end = state.next_index().min(until);
         if from >= end || state.failed().is_some() {
@@ -155,9 +106,11 @@ impl LogInner {
         until: Offset,
         max_bytes: usize,
     ) -> Result<Vec<StoredBatch>, ReadError> {
+        // Where the last look ended, in a segment whose last entries hold no records.
         let mut after: Option<Index> = None;
-        for _ in 0..TRIES_MAX {
-            let (place, bounds) = {
+        let mut tries = 0;
+        while tries < TRIES_MAX {
+            let (slot, point, bounds) = {
                 let state = self.lock();
                 if from < state.log_start {
                     return Err(ReadError::Trimmed { log_start: state.log_start });
@@ -166,33 +119,29 @@ impl LogInner {
                     return Ok(Vec::new());
                 }
                 if from >= state.end.next_offset {
-                    return state.damage_behind_end().map_or(Ok(Vec::new()), |d| Err(ReadError::Damaged(d)));
+                    return state.damage_behind_end().map_or(Ok(Vec::new()), |damage| Err(damage.into()));
                 }
                 if let Some(batches) = state.read_cached(from, until, max_bytes) {
                     return Ok(batches);
                 }
-                let bounds = Until { index: state.durable_below, offset: until, max_bytes };
-                let place = match after {
-                    Some(index) => state.place(Want::Index(index)),
-                    None => state.place(Want::Offset(from)),
-                };
-                (place, bounds)
+                let place = state.place(after.map_or(Want::Offset(from), Want::Index));
+                let Some((slot, point)) = place else { return Ok(Vec::new()) };
+                let index = state.durable_below;
+                (slot, point, Until { index, offset: until, max_bytes, at_least_one: true })
             };
-            let Some((slot, point)) = place else { return Ok(Vec::new()) };
             let mut frames = Vec::new();
             let is_batch = |frame: &FrameHeader| frame.kind == FrameKind::Entry(EntryKind::Batch);
             match self.read_segment(&slot, point, Want::Offset(from), bounds, &is_batch, &mut frames) {
-                Ok(Piece::Dropped) => continue,
-                Err(error) if frames.is_empty() => return Err(error),
+                Ok(Piece::Dropped) => tries += 1,
                 Ok(Piece::Exhausted) if frames.is_empty() && slot.next_index < bounds.index => {
-                    // The segment ends before what is wanted: its last entries hold no records.
                     after = Some(slot.next_index);
-                    continue;
                 }
-                Err(_) | Ok(_) => return self.to_batches(&slot, frames),
+                Err(error) if frames.is_empty() => return Err(error),
+                // What comes before the flaw is sound; the next read runs into it.
+                Err(_) | Ok(_) => return to_batches(&slot, frames),
             }
         }
-        Ok(Vec::new())
+        Err(ReadError::Stopped(StopReason::Closed))
     }
 
     pub(crate) fn offset_at_time(self: &Arc<Self>, time: Timestamp) -> Result<Option<Offset>, ReadError> {
@@ -204,7 +153,12 @@ impl LogInner {
                 let Some(place) = state.place_of_time(time, after) else { return Ok(None) };
                 let slot = state.slots.all()[place].clone();
                 let point = state.point(place, Want::Time(time));
-                let bounds = Until { index: state.durable_below, offset: Offset::MAX, max_bytes: 0 };
+                let bounds = Until {
+                    index: state.durable_below,
+                    offset: Offset::MAX,
+                    max_bytes: 0,
+                    at_least_one: true,
+                };
                 (slot, point, bounds, state.log_start)
             };
             let mut frames = Vec::new();
@@ -284,7 +238,7 @@ impl LogInner {
         want: Want,
         until: Until,
         accept: &dyn Fn(&FrameHeader) -> bool,
-        frames: &mut Vec<(FrameHeader, bytes::Bytes)>,
+        frames: &mut Vec<(FrameHeader, Bytes)>,
     ) -> Result<Piece, ReadError> {
         let result = self.try_read_segment(slot, point, want, until, accept, frames);
         match result {
@@ -307,109 +261,30 @@ impl LogInner {
         want: Want,
         until: Until,
         accept: &dyn Fn(&FrameHeader) -> bool,
-        frames: &mut Vec<(FrameHeader, bytes::Bytes)>,
+        frames: &mut Vec<(FrameHeader, Bytes)>,
     ) -> Result<Piece, ReadError> {
         if slot.segment.first_index >= until.index {
             // Nothing in it is durable: it may not even be on the disk yet.
             return Ok(Piece::Exhausted);
         }
-        let damaged = |position, first_index, last_index, reason| {
-            let file = slot.segment.path.clone();
-            ReadError::Damaged(Damage { file, position, first_index, last_index, reason })
-        };
-        let behind = slot.next_index.prev().filter(|_| slot.next_index.get() != u64::MAX);
         let header =
-            slot.segment.header.map_err(|reason| damaged(0, slot.segment.first_index, behind, reason))?;
-        let failed = |e| ReadError::Io(FileError::new("read", &slot.segment.path, e));
+            slot.segment.header.map_err(|reason| slot.damage(0, slot.segment.first_index, reason))?;
         let file = open_for_reading(&self.shared, &slot.segment)?;
         let point = match point {
             Some(point) => Some(point),
             None => want.point(&*self.sealed_index(slot)?),
         };
-        let salt = Salt::new(header.incarnation);
-        let (mut position, mut next_index) =
-            point.map_or((header.first_position, header.first_index), |point| (point.position, point.index));
-        let ahead = until.max_bytes.min(READ_BYTES_MAX) + INDEX_INTERVAL_BYTES as usize + FRAME_HEADER_BYTES;
-        let mut window = Window::new(&*file, slot.end).with_read_ahead(ahead);
-        let end_index = until.index.min(slot.next_index);
-        let mut taken_bytes = 0;
-        while next_index < end_index {
-            let frame = match read_header(&mut window, salt, position).map_err(failed)? {
-                Ok(frame) if frame.index == next_index => frame,
-                found => {
-                    let reason =
-                        found.err().map_or("a frame is not the one that belongs here", |f| f.reason());
-                    let next = skip_flaw(&mut window, salt, position, next_index).map_err(failed)?;
-                    match next {
-                        // What is wanted lies behind the flaw.
-                        Some((at, frame)) if frames.is_empty() && !want.may_precede(&frame) => {
-                            (position, next_index) = (at, frame.index);
-                            continue;
-                        }
-                        next => {
-                            let last = next.and_then(|(_, frame)| frame.index.prev()).or(behind);
-                            return Err(damaged(position, next_index, last, reason));
-                        }
-                    }
-                }
-            };
-            if frame.base_offset >= until.offset {
-                return Ok(Piece::Done);
-            }
-            let wanted = !want.is_behind(&frame) && accept(&frame);
-            if wanted {
-                let body_bytes = frame.body_len as usize;
-                if !frames.is_empty() && taken_bytes + body_bytes > until.max_bytes {
-                    return Ok(Piece::Done);
-                }
-                let (_, body) = match read_frame(&mut window, salt, position).map_err(failed)? {
-                    Ok(frame) => frame,
-                    Err(fault) => {
-                        return Err(damaged(position, frame.index, Some(frame.index), fault.reason()));
-                    }
-                };
-                frames.push((frame, body));
-                taken_bytes += body_bytes;
-                if taken_bytes >= until.max_bytes {
-                    return Ok(Piece::Done);
-                }
-            }
-            position += frame.frame_len();
-            next_index = frame.index.next();
-        }
-        Ok(Piece::Exhausted)
+        SegmentReader::new(slot, &header, &*file, point, want, until, frames).run(accept)
     }
 
     /// The sparse index of a segment that is written to no more.
     fn sealed_index(self: &Arc<Self>, slot: &Slot) -> Result<Arc<SparseIndex>, ReadError> {
-        let (index, save) =
-            load_index(&self.shared, slot).map_err(|LoadIndexError::File(error)| ReadError::Io(error))?;
+        let (index, save) = load_index(&self.shared, slot)?;
         if save && slot.next_index.get() != u64::MAX {
             tracing::info!(segment = %slot.segment.path.display(), "sparse index was missing or wrong: made anew");
             self.enqueue([Op::SaveIndex { segment: Arc::clone(&slot.segment), index: Arc::clone(&index) }]);
         }
         Ok(index)
-    }
-
-    fn to_batches(
-        &self,
-        slot: &Slot,
-        frames: Vec<(FrameHeader, bytes::Bytes)>,
-    ) -> Result<Vec<StoredBatch>, ReadError> {
-        let mut batches = Vec::with_capacity(frames.len());
-        for (frame, body) in frames {
-            let Ok(batch) = Batch::from_trusted(body) else {
-                // Its checksum is right, so it was written like this.
-                let (file, index) = (slot.segment.path.clone(), frame.index);
-                let reason = "an entry that should hold a record batch holds something else";
-                let damage =
-                    Damage { file, position: 0, first_index: index, last_index: Some(index), reason };
-                return if batches.is_empty() { Err(ReadError::Damaged(damage)) } else { Ok(batches) };
-            };
-            let log_id = LogId::new(frame.term, frame.index);
-            batches.push(StoredBatch { log_id, append_time: frame.append_time, batch });
-        }
-        Ok(batches)
     }
 }
 
@@ -417,6 +292,23 @@ impl LogState {
     /// Why the log failed, if it did: what is not durable is not served then.
     fn failed(&self) -> Option<StopReason> {
         self.stopped.clone().filter(|reason| matches!(reason, StopReason::Failed(_)))
+    }
+
+    /// Where entries from `next` on end that may be given away; `None` where there is none.
+    fn end_of_entries(&self, next: Index, until: Index) -> Result<Option<Index>, ReadError> {
+        let end = self.next_index().min(until);
+        if next >= end {
+            let lost = self.damage_behind_end().filter(|_| next < until);
+            return lost.map_or(Ok(None), |damage| Err(damage.into()));
+        }
+        if next < self.first_index() {
+            return Err(ReadError::Purged { first_index: self.first_index() });
+        }
+        match self.failed() {
+            Some(reason) if next >= self.durable_below => Err(ReadError::Stopped(reason)),
+            Some(_) => Ok(Some(end.min(self.durable_below))),
+            None => Ok(Some(end)),
+        }
     }
 
     fn read_cached(&self, from: Offset, until: Offset, max_bytes: usize) -> Option<Vec<StoredBatch>> {
@@ -502,27 +394,18 @@ fn take_bounded<T>(
     }
 }
 
-fn extend_entries(mut entries: Vec<Entry>, frames: Vec<(FrameHeader, bytes::Bytes)>) -> Vec<Entry> {
-    entries.extend(frames.iter().filter_map(|(frame, body)| to_entry(frame, body)));
-    entries
-}
-
-/// The next sound frame behind a flaw that is further on than `missing`.
-fn skip_flaw(
-    window: &mut Window<'_>,
-    salt: Salt,
-    position: u64,
-    missing: Index,
-) -> std::io::Result<Option<(u64, FrameHeader)>> {
-    let mut from = position + crate::frame::FRAME_ALIGN;
-    loop {
-        match find_header(window, salt, from) {
-            Ok(Some((at, frame))) if frame.index > missing && matches!(frame.kind, FrameKind::Entry(_)) => {
-                return Ok(Some((at, frame)));
-            }
-            Ok(Some((at, _))) => from = at + crate::frame::FRAME_ALIGN,
-            Ok(None) | Err(ScanError::Newer(_)) => return Ok(None),
-            Err(ScanError::Io(e)) => return Err(e),
-        }
+/// The batches in frames of one segment.
+fn to_batches(slot: &Slot, frames: Vec<(FrameHeader, Bytes)>) -> Result<Vec<StoredBatch>, ReadError> {
+    let mut batches = Vec::with_capacity(frames.len());
+    for (frame, body) in frames {
+        let Ok(batch) = Batch::from_trusted(body) else {
+            // Its checksum is right, so it was written like this.
+            let reason = "an entry that should hold a record batch holds something else";
+            let damage = Damage { last_index: Some(frame.index), ..slot.damage(0, frame.index, reason) };
+            return if batches.is_empty() { Err(damage.into()) } else { Ok(batches) };
+        };
+        let log_id = LogId::new(frame.term, frame.index);
+        batches.push(StoredBatch { log_id, append_time: frame.append_time, batch });
     }
+    Ok(batches)
 }

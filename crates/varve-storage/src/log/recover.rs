@@ -94,37 +94,20 @@ impl Ending {
         let file = shared.disk.open(&segment.path, OpenMode::Write);
         let file = file.map_err(|e| FileError::new("open", &segment.path, e))?;
         let tail = read_tail(shared, dir).filter(|tail| tail.fits(&header, last.len_bytes));
-        let (from_tail, start, mut damage) = match tail {
-            Some(tail) => {
-                let start = Start { position: tail.position, state: tail.state, index: tail.index };
-                (true, start, None)
-            }
-            None => {
-                let (state, damage) = match read_checkpoint(&*file, &header).map_err(failed)? {
-                    Ok(state) => (state, None),
-                    Err(reason) => (state_of_header(&header), Some(reason)),
-                };
-                let position = header.first_position;
-                (false, Start { position, state, index: SparseIndex::default() }, damage)
-            }
+        let from_tail = tail.as_ref().map(|tail| tail.position);
+        let (start, at_checkpoint) = match tail {
+            Some(tail) => (Start { position: tail.position, state: tail.state, index: tail.index }, None),
+            None => start_at_head(&*file, segment, &header)?,
         };
-        let from = start.position;
         let mut window = Window::new(&*file, last.len_bytes);
-        let replayed = match replay(&mut window, &header, start, Index::new(u64::MAX), config.producers_max) {
+        let replayed = replay(&mut window, &header, start, Index::new(u64::MAX), config.producers_max);
+        let Replayed { scanned, state, index, doubtful_from } = match replayed {
             Ok(replayed) => replayed,
             Err(ScanError::Io(e)) => return Err(failed(e).into()),
             Err(ScanError::Newer(kind)) => {
                 return Err(OpenError::Newer { path: segment.path.clone(), found: kind.into() });
             }
         };
-        let Replayed { scanned, state, index, doubtful_from } = replayed;
-        let at_checkpoint = damage.take().map(|reason| Damage {
-            file: segment.path.clone(),
-            position: SEGMENT_HEADER_BYTES as u64,
-            first_index: header.first_index,
-            last_index: None,
-            reason,
-        });
         let at_gap = scanned.gaps.first().map(|gap| Damage {
             file: segment.path.clone(),
             position: gap.position,
@@ -139,7 +122,7 @@ impl Ending {
             damage: at_checkpoint.or(at_gap),
             end_lost: scanned.gaps.last().is_some_and(|gap| gap.last_index.is_none()),
             leftovers: scanned.leftovers,
-            clean: from_tail && scanned.end == from && !scanned.leftovers,
+            clean: from_tail == Some(scanned.end) && !scanned.leftovers,
             doubtful_from,
             file: Some(file),
             len_bytes: last.len_bytes,
@@ -301,6 +284,24 @@ impl Assembled<'_> {
         let old = &log.slots.last().segment;
         next_index == old.first_index && old.header.is_ok_and(|header| header.reset)
     }
+}
+
+/// The state at a segment's head, and what is wrong with its checkpoint.
+fn start_at_head(
+    file: &dyn DiskFile,
+    segment: &Segment,
+    header: &SegmentHeader,
+) -> Result<(Start, Option<Damage>), OpenError> {
+    let read = read_checkpoint(file, header).map_err(|e| FileError::new("read", &segment.path, e))?;
+    let (state, damage) = match read {
+        Ok(state) => (state, None),
+        Err(reason) => {
+            let (file, position) = (segment.path.clone(), SEGMENT_HEADER_BYTES as u64);
+            let damage = Damage { file, position, first_index: header.first_index, last_index: None, reason };
+            (state_of_header(header), Some(damage))
+        }
+    };
+    Ok((Start { position: header.first_position, state, index: SparseIndex::default() }, damage))
 }
 
 /// What is left to know where the checkpoint cannot be read. The log's start is not: all that is there may be read.

@@ -86,6 +86,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) partition: PartitionId,
     pub(crate) dir: &'a Path,
     pub(crate) config: &'a PartitionConfig,
+    pub(crate) segment_bytes: u64,
     pub(crate) entropy: &'a dyn Entropy,
 }
 
@@ -166,7 +167,7 @@ impl LogState {
         let mut entries = Vec::with_capacity(stamped.len());
         for (entry, batch) in stamped {
             let frame_bytes = frame_len(entry.body.len());
-            if self.slots.last().end + frame_bytes > planner.config.segment_bytes && !self.last_is_empty() {
+            if self.slots.last().end + frame_bytes > planner.segment_bytes && !self.last_is_empty() {
                 push_append(ops, &mut entries, position, None);
                 ops.push(self.plan_roll(planner, None));
                 position = self.slots.last().end;

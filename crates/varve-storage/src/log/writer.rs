@@ -5,7 +5,7 @@ use super::state::Op;
 use crate::atomic_file::{AtomicKind, write_atomic};
 use crate::chain::TAIL_FILE;
 use crate::completion::{Completion, refuse};
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Salt, frame_len};
 use crate::segment::Segment;
 use crate::segment_file::{Tail, create_segment, delete_segment, write_index};
 use crate::shared::is_no_space;
@@ -236,7 +236,7 @@ impl LogWriter {
     /// Where the next append was planned to go.
     fn planned_position(&self) -> u64 {
         let frames = self.run.iter().flat_map(|(_, entries)| entries);
-        self.position + frames.map(|entry| crate::frame::frame_len(entry.body.len())).sum::<u64>()
+        self.position + frames.map(|entry| frame_len(entry.body.len())).sum::<u64>()
     }
 
     pub(super) fn flush_and_sync(
@@ -263,7 +263,7 @@ impl LogWriter {
             self.buffer.push(entry, durable_below, salt);
         }
         let len_bytes = self.buffer.len_bytes();
-        let zeros = self.zeros_ahead(len_bytes, log.config.segment_bytes);
+        let zeros = self.zeros_ahead(len_bytes, log.segment_bytes());
         let written = file.write_all_at(&mut self.buffer.slices(zeros), self.position);
         self.buffer.clear();
         written.map_err(|e| Halt::of(FileError::new("write", &self.segment.path, e)))?;
@@ -338,7 +338,7 @@ impl LogWriter {
         state: &EndState,
     ) -> Result<(), Halt> {
         let header = segment.header.as_ref().expect("a planned segment has a header");
-        let created = create_segment(&log.shared, &segment.path, header, state, log.config.segment_bytes);
+        let created = create_segment(&log.shared, &segment.path, header, state, log.segment_bytes());
         let (file, allocated) = created.map_err(Halt::of)?;
         log.shared.files.insert(segment.key(), Arc::clone(&file));
         self.segment = Arc::clone(segment);
@@ -380,7 +380,7 @@ impl LogWriter {
             let state = log.lock();
             (state.durable_below, state.end.clone())
         };
-        let salt = crate::frame::Salt::new(header.incarnation);
+        let salt = Salt::new(header.incarnation);
         let frame = FrameHeader {
             kind: FrameKind::Marker,
             body_len: 0,

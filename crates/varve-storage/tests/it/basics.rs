@@ -38,6 +38,21 @@ fn what_is_appended_can_be_read_by_index_and_offset() {
 }
 
 #[test]
+fn the_size_of_segments_can_be_altered_while_the_log_is_open() {
+    let world = World::new(1);
+    let (storage, log) = world.open_log();
+    filled(&world, &log, 100);
+    let small = log.segments().len();
+    assert!(small > 3, "the log must span segments: {:?}", log.segments());
+    log.set_segment_bytes(u64::MAX);
+    for index in 100..200 {
+        append(&world, &log, vec![sized(index, 3, 1000)]);
+    }
+    assert_eq!(log.segments().len(), small, "the greatest size takes a hundred entries more");
+    world.close(storage, log);
+}
+
+#[test]
 fn a_start_after_a_stop_or_a_crash_finds_all_that_was_acknowledged() {
     for mode in [None, Some(CrashMode::ProcessOnly), Some(CrashMode::SyncedOnly), Some(CrashMode::Torn)] {
         let mut world = World::new(2);

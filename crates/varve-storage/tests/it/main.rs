@@ -7,4 +7,5 @@ mod faults;
 mod fixtures;
 mod harness;
 mod model;
+mod threads;
 mod verifying;

@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use futures::FutureExt;
-use varve_api::time::timestamp_from_ms;
-use varve_api::v1::read_from::Start;
-use varve_api::{TopicName, v1};
+use varve_api::TopicName;
 use varve_client::{ClientError, ConsumedBatch, Consumer, ConsumerBuilder, ReadFrom};
 use varve_record::{Limits, Offset, Timestamp};
 
@@ -179,31 +177,9 @@ impl Run<'_> {
             if self.left == Some(0) {
                 break;
             }
-            if self.has_records(partition).await? {
-                self.read(vec![partition]).await?;
-            }
+            self.read(vec![partition]).await?;
         }
         Ok(())
-    }
-
-    /// Whether there is anything where the read is to begin. Where that is found by the server it may be the end already,
-    /// and a stream that is bounded by the end would then never say anything.
-    async fn has_records(&self, partition: u32) -> Result<bool, Failure> {
-        let start = match self.args.from {
-            From::Offset(offset) if self.args.clamp => Start::Offset(offset),
-            From::Time(instant) => Start::Time(timestamp_from_ms(instant.unix_ms(now_ms()))),
-            _ => return Ok(true),
-        };
-        let request = v1::ConsumeRequest {
-            topic: self.args.topic.to_string(),
-            partition,
-            from: Some(v1::ReadFrom { start: Some(start), clamp: self.args.clamp }),
-            bounds: Some(v1::ReadBounds { max_records: Some(1), ..Default::default() }),
-            format: v1::ReadFormat::Batches.into(),
-            ..Default::default()
-        };
-        let piece = self.connection.client.consume(request).await;
-        Ok(!piece.map_err(|error| self.failure(&error))?.batches.is_empty())
     }
 
     /// Reads partitions together, to their ends.

@@ -64,8 +64,8 @@ pub(crate) struct ProduceArgs {
     /// Partition for every record [default: by key, else one after the other]
     #[arg(short = 'P', long, value_name = "N")]
     partition: Option<u32>,
-    /// When a record counts as appended: quorum (synced to disk on a majority), leader (written, maybe not synced), or
-    /// none (sent; it may be lost, and nobody is told)
+    /// When a record counts as appended: quorum (synced to disk on a majority), leader (synced to disk on
+    /// the leader alone), or none (sent; it may be lost, and nobody is told)
     #[arg(long, value_enum, default_value_t = AcksArg::Quorum, hide_possible_values = true)]
     acks: AcksArg,
     /// How batches are compressed: none, lz4, zstd, snappy or gzip
@@ -90,7 +90,7 @@ pub(crate) struct ProduceArgs {
 pub(crate) enum AcksArg {
     /// Synced to disk on a majority
     Quorum,
-    /// Written by the leader, maybe not synced
+    /// Synced to disk on the leader alone
     Leader,
     /// Taken by a server; it may be lost, and nobody is told
     None,

@@ -27,8 +27,11 @@ struct Version {
 
 /// Shows the version.
 pub(crate) fn run(args: &VersionArgs) -> Result<(), Failure> {
-    let version =
-        Version { version: VERSION, commit: option_env!("VARVE_COMMIT"), target: env!("VARVE_TARGET") };
+    let version = Version {
+        version: VERSION,
+        commit: option_env!("BUILT_FROM_COMMIT"),
+        target: env!("BUILT_FOR_TARGET"),
+    };
     let mut out = Output::new();
     if args.output == Format::Json {
         out.json(&version, true)?;

@@ -59,10 +59,31 @@ fn where_to_begin_and_to_end() {
     assert_eq!(consumed(&["--from", "3", "--until", "1"]), "");
     assert_eq!(consumed(&["--from", "@2001-01-01"]), "01234");
     assert_eq!(consumed(&["--from", "@9999-01-01"]), "");
+    assert_eq!(consumed(&["--from", "99", "--clamp"]), "");
     assert_eq!(consumed(&["--from", "1h", "-n", "2"]), "01");
     assert_eq!(consumed(&["--until", "@2001-01-01"]), "");
     assert_eq!(consumed(&["--until", "@9999-01-01"]), "01234");
     assert_eq!(consumed(&["-n", "0"]), "");
+    server.run(&["topic", "create", "empty", "-p", "3"]).ok();
+    for args in [&["--from", "start"][..], &["--from", "1h"], &["--from=-5"], &["-n", "5"]] {
+        assert_eq!(
+            crate::support::run(server.varve(&["consume", "empty"]).args(args)).ok().text(),
+            "",
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_trimmed_of_a_batch_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    server.produce(&["events", "--linger", "1h"], b"a\nb\nc\n");
+    server.run(&["topic", "trim", "events", "--before", "2"]).ok();
+    for from in [&["--from", "start"][..], &["--from", "0", "--clamp"], &["--from=-9"], &["--from", "1h"]] {
+        let consumed = crate::support::run(server.varve(&["consume", "events"]).args(from)).ok();
+        assert_eq!(consumed.text(), "c\n", "{from:?}");
+    }
 }
 
 #[test]
@@ -133,6 +154,39 @@ fn every_codec_and_every_ack() {
         (&json["records"], &json["partitions"][0]["last_offset"]),
         (&1000.into(), &serde_json::Value::Null)
     );
+}
+
+#[test]
+fn records_as_large_as_the_server_or_the_topic_lets_them() {
+    const MIB: usize = 1024 * 1024;
+    const LARGEST: usize = 8 * MIB - 4096;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &["--rpc-port", "0", "--record-bytes-max", "4MiB"]);
+    let line = |bytes: usize| {
+        // What does not shrink to nothing.
+        let mut line: Vec<u8> = (0..bytes).map(|at| b'a' + (at * at % 251 % 26) as u8).collect();
+        line.push(b'\n');
+        line
+    };
+    let at_limit = [line(4 * MIB), line(1)].concat();
+    server.produce(&["events"], &at_limit);
+    assert!(server.run(&["consume", "events"]).ok().stdout == at_limit, "it comes back as it went");
+    // What comes before it in the same batch does not suffer, and nothing is skipped: what comes after is not sent.
+    let input = [line(3), line(5 * MIB), line(5)].concat();
+    let args = ["produce", "mixed", "--batch-bytes", "8MiB", "--linger", "1h", "-o", "json"];
+    let mixed = run_with_input(&mut server.varve(&args), &input);
+    let mixed =
+        mixed.fails(1, "line 2 of standard input is too large: it takes 5.0 MiB; the limit is 4.0 MiB");
+    assert!(mixed.stderr.contains("--record-bytes-max"), "{}", mixed.stderr);
+    assert!(server.run(&["consume", "mixed"]).ok().stdout == line(3));
+
+    let largest = LARGEST.to_string();
+    server.run(&["topic", "alter", "events", "--record-bytes-max", &largest]).ok();
+    let largest = line(LARGEST);
+    for codec in ["none", "lz4", "zstd"] {
+        server.produce(&["events", "-z", codec], &largest);
+        assert!(server.run(&["consume", "events", "--from=-1"]).ok().stdout == largest, "{codec}");
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ fn a_topic_lives_its_life() {
     let described = server.run(&["topic", "describe", "b", "-o", "json"]).ok().json();
     assert_eq!(described["settings"]["retention_ms"], 7 * 86_400_000_u64);
     assert_eq!(described["settings"]["retention_bytes"], 1_u64 << 30);
+    assert_eq!(described["settings"]["record_bytes_max"], serde_json::Value::Null);
+    assert_eq!(described["effective_settings"]["record_bytes_max"], 1_u64 << 20);
+    assert_eq!(described["effective_settings"]["retention_ms"], 7 * 86_400_000_u64);
     assert_eq!(described["partitions"].as_array().unwrap().len(), 4);
     let text = server.run(&["topic", "describe", "b"]).ok();
     assert!(text.text().starts_with("topic b (4 partitions, 0 records)\n"), "{}", text.text());

@@ -36,6 +36,8 @@ pub(crate) struct Description {
     replication_factor: u32,
     /// Absent settings follow the server's.
     settings: Settings,
+    /// The settings in force.
+    effective_settings: Settings,
     partitions: Vec<PartitionRow>,
 }
 
@@ -62,11 +64,13 @@ impl Description {
     /// From what the server said.
     pub(crate) fn new(topic: &Topic) -> Self {
         let settings = topic.settings.unwrap_or_default();
+        let effective = topic.effective_settings.unwrap_or(settings);
         Self {
             name: topic.name.clone(),
             create_time: topic.create_time.as_ref().and_then(ms_from_timestamp).map(format_time),
             replication_factor: topic.replication_factor,
             settings: Settings::new(&settings),
+            effective_settings: Settings::new(&effective),
             partitions: topic.partitions.iter().map(PartitionRow::new).collect(),
         }
     }
@@ -80,14 +84,17 @@ impl Description {
     pub(crate) fn summary(&self) -> String {
         let records: u64 = self.partitions.iter().map(PartitionRow::records).sum();
         let count = partitions(self.partitions.len());
-        format!("topic {} ({count}, {} records)", self.name, human_count(records))
+        let noun = if records == 1 { "record" } else { "records" };
+        format!("topic {} ({count}, {} {noun})", self.name, human_count(records))
     }
 
     /// Writes it for people.
     pub(crate) fn write(&self, out: &mut Output) -> Result<(), Failure> {
         out.line(&self.summary())?;
-        for (name, value) in self.settings.lines() {
-            out.line(&format!("  {name:<17} {value}"))?;
+        for (own, (name, value)) in self.settings.lines().iter().zip(self.effective_settings.lines()) {
+            let whose = if own.1.is_none() { " (the server's default)" } else { "" };
+            let value = value.unwrap_or_else(|| "unknown".into());
+            out.line(&format!("  {name:<17} {value}{whose}"))?;
         }
         if let Some(time) = &self.create_time {
             out.line(&format!("  {:<17} {time}", "created"))?;
@@ -110,18 +117,14 @@ impl Settings {
         }
     }
 
-    fn lines(&self) -> [(&'static str, String); 4] {
-        let or_default = |text: Option<String>| text.unwrap_or_else(|| "the server's default".into());
+    fn lines(&self) -> [(&'static str, Option<String>); 4] {
         let kept = |limit: u64, text: String| if limit == 0 { "keeps everything".into() } else { text };
         let age = |ms: u64| kept(ms, human_duration(Duration::from_millis(ms)));
         [
-            (
-                "retention-bytes",
-                or_default(self.retention_bytes.map(|bytes| kept(bytes, human_bytes(bytes)))),
-            ),
-            ("retention-age", or_default(self.retention_ms.map(age))),
-            ("segment-bytes", or_default(self.segment_bytes.map(human_bytes))),
-            ("record-bytes-max", or_default(self.record_bytes_max.map(human_bytes))),
+            ("retention-bytes", self.retention_bytes.map(|bytes| kept(bytes, human_bytes(bytes)))),
+            ("retention-age", self.retention_ms.map(age)),
+            ("segment-bytes", self.segment_bytes.map(human_bytes)),
+            ("record-bytes-max", self.record_bytes_max.map(human_bytes)),
         ]
     }
 }

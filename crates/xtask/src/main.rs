@@ -1,3 +1,0 @@
-//! Chores of the Varve workspace.
-
-fn main() {}
