@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 
 /// What is read ahead of a connection.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// Bytes of requests of one connection that are answered at the same time; over it nothing more is read.
+const FLYING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Answers the requests of one peer.
 pub trait PeerHandler: Send + Sync + 'static {
@@ -50,20 +52,27 @@ pub async fn serve_peer(
     let read = async {
         let answers = answers;
         let mut flights = FuturesUnordered::new();
+        let mut flying_bytes = 0;
         loop {
             // A frame that is half read must not be dropped, so that it is read to its end before anything else is looked at.
             let mut next = std::pin::pin!(read_frame(&mut reading));
             let frame = loop {
                 tokio::select! {
                     biased;
-                    Some(done) = flights.next(), if !flights.is_empty() => drop(answers.send(done).await),
-                    frame = &mut next, if flights.len() < PEER_FLIGHTS_MAX => break frame?,
+                    Some((bytes, done)) = flights.next(), if !flights.is_empty() => {
+                        flying_bytes -= bytes;
+                        drop(answers.send(done).await);
+                    }
+                    frame = &mut next,
+                        if flights.len() < PEER_FLIGHTS_MAX && flying_bytes < FLYING_BYTES_MAX => break frame?,
                 }
             };
             match frame {
                 Some(Frame { kind: FrameKind::Request, id, payload }) => {
+                    let bytes = payload.len();
+                    flying_bytes += bytes;
                     let answer = handler.answer(from, lane, payload);
-                    flights.push(answer.map(move |payload| (id, payload)));
+                    flights.push(answer.map(move |payload| (bytes, (id, payload))));
                 }
                 Some(_) => {
                     return Err(io::Error::new(
