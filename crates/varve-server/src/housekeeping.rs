@@ -3,25 +3,23 @@
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
-use varve_env::Env;
-use varve_record::Timestamp;
 use varve_storage::Storage;
 
 use crate::TICK_INTERVAL;
 use crate::topics::Topics;
 
-/// Gives storage the time, and looks after retention. Ends with the node. A trim that waits for the disk does not keep
-/// storage waiting for the time.
-pub(crate) async fn run(env: Env, storage: Storage, topics: Topics, retention_interval: Duration) {
-    tokio::join!(tick(env, storage), look_after_retention(topics, retention_interval));
+/// Gives storage its ticks, and looks after retention. Ends with the node. A trim that waits for the disk does not keep
+/// storage waiting.
+pub(crate) async fn run(storage: Storage, topics: Topics, retention_interval: Duration) {
+    tokio::join!(tick(storage), look_after_retention(topics, retention_interval));
 }
 
-async fn tick(env: Env, storage: Storage) {
+async fn tick(storage: Storage) {
     let mut ticks = interval(TICK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        storage.tick(Timestamp::new(env.clock.now_unix_ms()));
+        storage.tick();
     }
 }
 

@@ -84,12 +84,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(owner);
         tasks.spawn(dispatch(mux, connections));
-        tasks.spawn(housekeeping::run(
-            env.clone(),
-            storage.clone(),
-            topics.clone(),
-            config.retention_interval,
-        ));
+        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), config.retention_interval));
         tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
 
         health.ready().await;

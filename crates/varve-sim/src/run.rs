@@ -107,7 +107,7 @@ async fn work(
         .map(|(producer, count)| producer.run(&node.partition, recorder, values, count));
     let reading = consume(&node.partition, recorder, round, entropy.below(READS_MAX));
     join!(join_all(writing), reading);
-    node.storage.tick(varve_record::Timestamp::new(0));
+    node.storage.tick();
     // A clean stop now and then, which may itself meet the power cut.
     if entropy.below(3) == 0 {
         drop(node.storage.close());

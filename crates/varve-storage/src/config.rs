@@ -22,7 +22,8 @@ pub struct StorageConfig {
     pub cached_indexes_max: usize,
     /// Bytes of all tail caches together.
     pub tail_cache_bytes_total: usize,
-    /// Free space below which appends are refused; never more than 5 % of the disk.
+    /// Free space below which batches are refused; never more than 5 % of the disk. It is kept for what a full disk is left
+    /// by: trims, small commands, what a term begins with.
     pub reserve_bytes: u64,
 }
 

@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod log;
 mod log_id;
 mod lru;
+mod open_logs;
 mod pool;
 mod producers;
 mod replay;

@@ -48,10 +48,10 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Moves a deleted segment's file into the pool, or removes it where there is no room; durable when this returns. The
-    /// file is given out again only afterwards, so no crash leaves one file under two names.
-    pub(crate) fn put(&self, path: &Path, len_bytes: u64) -> io::Result<()> {
-        let number = self.room_for(len_bytes);
+    /// Moves a deleted segment's file into the pool, or removes it where it is not to be kept or there is no room; durable
+    /// when this returns. The file is given out again only afterwards, so no crash leaves one file under two names.
+    pub(crate) fn put(&self, path: &Path, len_bytes: u64, keep: bool) -> io::Result<()> {
+        let number = if keep { self.room_for(len_bytes) } else { None };
         match number {
             Some(number) => self.disk.rename(path, &self.path(number))?,
             None => self.disk.remove_file(path)?,
@@ -143,7 +143,7 @@ mod tests {
         let disk = FaultyDisk::new(1);
         let held = pool(&disk);
         for (name, len) in [("a", 40), ("b", 50), ("c", 20)] {
-            held.put(&file(&disk, name, len), len).unwrap();
+            held.put(&file(&disk, name, len), len, true).unwrap();
         }
         assert_eq!(disk.files().len(), 2);
         // Another start finds the same files.

@@ -129,7 +129,7 @@ pub(crate) fn delete_segment(shared: &Shared, segment: Arc<Segment>) -> Result<(
     };
     let len_bytes = file.len_bytes().map_err(failed)?;
     drop(file);
-    shared.pool.put(&path, len_bytes).map_err(failed)
+    shared.pool.put(&path, len_bytes, !shared.is_low_on_space()).map_err(failed)
 }
 
 /// Writes the sparse index of a segment that is written to no more.
@@ -238,11 +238,14 @@ impl Tail {
         })
     }
 
-    /// Whether it speaks of this segment, whose file has this length.
+    /// Whether it speaks of this segment.
+    pub(crate) fn speaks_of(&self, header: &SegmentHeader) -> bool {
+        self.sequence == header.sequence && self.incarnation == header.incarnation
+    }
+
+    /// Whether a segment that it speaks of, whose file has this length, can be read on from there.
     pub(crate) fn fits(&self, header: &SegmentHeader, len_bytes: u64) -> bool {
-        self.sequence == header.sequence
-            && self.incarnation == header.incarnation
-            && (header.first_position..=len_bytes).contains(&self.position)
+        (header.first_position..=len_bytes).contains(&self.position)
             && self.state.last.map_or(Index::new(0), |last: LogId| last.index.next()) >= header.first_index
     }
 }

@@ -9,7 +9,7 @@ use crate::{FileError, StopReason, StorageConfig};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use varve_env::Entropy;
 use varve_env::disk::{Disk, DiskFile};
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) budget: Arc<CacheBudget>,
     low_space: AtomicBool,
+    /// Bytes above the reserve at the last look, less what was let in since.
+    room_bytes: AtomicU64,
     stop: Mutex<StopState>,
 }
 
@@ -54,6 +56,7 @@ impl Shared {
             indexes: Lru::new(config.cached_indexes_max),
             budget: Arc::new(CacheBudget::new(config.tail_cache_bytes_total)),
             low_space: AtomicBool::new(false),
+            room_bytes: AtomicU64::new(u64::MAX),
             stop: Mutex::default(),
             disk,
             entropy,
@@ -105,17 +108,45 @@ impl Shared {
 
     /// Looks at the free space; below the reserve, files of the pool go first.
     pub(crate) fn sample_space(&self) {
-        let Ok(space) = self.disk.space(&self.dir) else { return };
-        let reserve = self.config.reserve_bytes.min(space.total_bytes / RESERVE_DISK_PARTS);
-        let low = space.available_bytes < reserve;
-        self.low_space.store(low, Ordering::Relaxed);
-        if low {
-            self.pool.shrink(0);
+        let was_low = self.is_low_on_space();
+        let mut room = self.look_for_room();
+        if room == Some(0) && self.pool.shrink(0) {
+            room = self.look_for_room();
         }
+        self.room_bytes.store(room.unwrap_or(u64::MAX), Ordering::Relaxed);
+        let Some(room) = room else { return };
+        if was_low != (room == 0) {
+            tracing::warn!(low = room == 0, "the free space has passed the reserve");
+        }
+        self.low_space.store(room == 0, Ordering::Relaxed);
+    }
+
+    /// A write found no room: until the next look all is kept for what makes some.
+    pub(crate) fn note_full(&self) {
+        self.low_space.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_low_on_space(&self) -> bool {
         self.low_space.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes may be written without use of the reserve; none always may.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        bytes == 0 || (!self.is_low_on_space() && bytes <= self.room_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Counts bytes that were let in, so that a burst between two looks does not eat up the reserve.
+    pub(crate) fn use_room(&self, bytes: u64) {
+        let less = |room: u64| (room != u64::MAX).then(|| room.saturating_sub(bytes));
+        // Where the room is not known there is nothing to count.
+        let _unknown = self.room_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Bytes free above the reserve; `None` where the system does not say.
+    fn look_for_room(&self) -> Option<u64> {
+        let space = self.disk.space(&self.dir).ok()?;
+        let reserve = self.config.reserve_bytes.min(space.total_bytes / RESERVE_DISK_PARTS);
+        Some(space.available_bytes.saturating_sub(reserve))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::atomic_file::{AtomicError, AtomicKind, TEMPORARY_SUFFIX, read_atomic, sync_parent, write_atomic};
 use crate::log::{LogInner, Op, create_first_segment, recover};
+use crate::open_logs::{OpenLogs, Reserved};
 use crate::pool::Pool;
 use crate::segment::SegmentName;
 use crate::shared::Shared;
@@ -12,14 +13,13 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::FutureExt;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use varve_env::disk::DiskLock;
 use varve_env::{Env, WorkerHandle};
-use varve_record::{PartitionId, Timestamp};
+use varve_record::PartitionId;
 
 pub(crate) const LOCK_FILE: &str = "LOCK";
 pub(crate) const NODE_FILE: &str = "node";
@@ -42,7 +42,7 @@ struct Owner {
     node: Mutex<Option<Bytes>>,
     votes: VoteStore,
     queues: Vec<Arc<WriterQueue>>,
-    logs: Mutex<BTreeMap<PartitionId, Weak<LogInner>>>,
+    logs: OpenLogs,
     workers: Mutex<Vec<WorkerHandle>>,
 }
 
@@ -76,14 +76,14 @@ impl Storage {
         let node = read_node(env, dir)?;
         clear_partitions(env, dir)?;
         shared.sample_space();
-        let queues: Vec<_> = (0..writers).map(|_| Arc::new(WriterQueue::default())).collect();
+        let queues: Vec<_> = (0..writers).map(|_| Arc::new(WriterQueue::new(Arc::clone(&shared)))).collect();
         let workers = start_workers(env, &lock, &queues, &votes)?;
         Ok(Self(Arc::new(Owner {
             shared,
             node: Mutex::new(node),
             votes,
             queues,
-            logs: Mutex::default(),
+            logs: OpenLogs::default(),
             workers: Mutex::new(workers),
         })))
     }
@@ -131,22 +131,20 @@ impl Storage {
         check_partition(&config)?;
         let shared = &self.0.shared;
         let dir = self.partition_dir(id);
-        {
-            let _logs = lock(&self.0.logs);
-            if shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
-                return Err(OpenError::PartitionExists { id });
-            }
-            let unfinished = with_suffix(&dir, NEW_SUFFIX);
-            let failed = |action, error| FileError::new(action, &unfinished, error);
-            if shared.disk.exists(&unfinished).map_err(|e| failed("look for", e))? {
-                shared.disk.remove_dir_all(&unfinished).map_err(|e| failed("remove", e))?;
-            }
-            shared.disk.create_dir_all(&unfinished).map_err(|e| failed("create", e))?;
-            create_first_segment(shared, &unfinished, id, &config)?;
-            shared.disk.rename(&unfinished, &dir).map_err(|e| failed("rename", e))?;
-            sync_parent(&*shared.disk, &dir)?;
+        let reserved = self.0.logs.reserve(id);
+        if shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
+            return Err(OpenError::PartitionExists { id });
         }
-        self.open_partition(id, config)
+        let unfinished = with_suffix(&dir, NEW_SUFFIX);
+        let failed = |action, error| FileError::new(action, &unfinished, error);
+        if shared.disk.exists(&unfinished).map_err(|e| failed("look for", e))? {
+            shared.disk.remove_dir_all(&unfinished).map_err(|e| failed("remove", e))?;
+        }
+        shared.disk.create_dir_all(&unfinished).map_err(|e| failed("create", e))?;
+        create_first_segment(shared, &unfinished, id, &config)?;
+        shared.disk.rename(&unfinished, &dir).map_err(|e| failed("rename", e))?;
+        sync_parent(&*shared.disk, &dir)?;
+        self.recover_partition(reserved, config)
     }
 
     /// Opens a partition and recovers its log. Blocks. One that is damaged opens too: see [`PartitionLog::damage`].
@@ -160,20 +158,7 @@ impl Storage {
     ) -> Result<PartitionLog, OpenError> {
         self.check_open()?;
         check_partition(&config)?;
-        let shared = &self.0.shared;
-        let dir = self.partition_dir(id);
-        let mut logs = lock(&self.0.logs);
-        if logs.get(&id).is_some_and(|log| log.strong_count() > 0) {
-            return Err(OpenError::PartitionOpen { id });
-        }
-        if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
-            return Err(OpenError::NoSuchPartition { id });
-        }
-        let queue = Arc::clone(&self.0.queues[(id.get() % self.0.queues.len() as u64) as usize]);
-        let parts = recover(shared, &dir, id, &config)?;
-        let log = LogInner::new(id, dir, config, Arc::clone(shared), queue, parts);
-        logs.insert(id, Arc::downgrade(&log));
-        Ok(PartitionLog::from_inner(log))
+        self.recover_partition(self.0.logs.reserve(id), config)
     }
 
     /// Removes a partition, durably; handles to it are stopped. Its files go to the pool. Its vote stays: see
@@ -185,13 +170,11 @@ impl Storage {
         self.check_open()?;
         let shared = &self.0.shared;
         let dir = self.partition_dir(id);
-        let log = {
-            let mut logs = lock(&self.0.logs);
-            if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
-                return Err(OpenError::NoSuchPartition { id });
-            }
-            logs.remove(&id).and_then(|log| log.upgrade())
-        };
+        let reserved = self.0.logs.reserve(id);
+        if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
+            return Err(OpenError::NoSuchPartition { id });
+        }
+        let log = reserved.withdraw();
         let mut in_use = false;
         if let Some(log) = log {
             log.stop(StopReason::Closed);
@@ -218,10 +201,12 @@ impl Storage {
     }
 
     /// Does what time asks for: idle markers, cache shrinking, a look at the free space, another try for a full disk. Call it
-    /// about every 250 ms; it waits for nothing.
-    pub fn tick(&self, _now: Timestamp) {
-        self.0.shared.sample_space();
-        for log in self.0.open_logs() {
+    /// about every 250 ms. It waits for nothing: what touches the disk is left to the writers.
+    pub fn tick(&self) {
+        if let Some(waker) = self.0.queues.first().and_then(|queue| queue.ask_for_space()) {
+            waker.wake();
+        }
+        for log in self.0.logs.all() {
             log.tick();
         }
     }
@@ -245,7 +230,7 @@ impl Storage {
     /// # Errors
     /// Where something could not be written; the next start then recovers as after a crash.
     pub fn close(&self) -> Result<(), OpenError> {
-        let logs = self.0.open_logs();
+        let logs = self.0.logs.all();
         for log in &logs {
             log.stop(StopReason::Closed);
             log.enqueue([Op::Close]);
@@ -263,6 +248,26 @@ impl Storage {
         }
     }
 
+    fn recover_partition(
+        &self,
+        reserved: Reserved<'_>,
+        config: PartitionConfig,
+    ) -> Result<PartitionLog, OpenError> {
+        let (shared, id) = (&self.0.shared, reserved.id());
+        let dir = self.partition_dir(id);
+        if reserved.is_open() {
+            return Err(OpenError::PartitionOpen { id });
+        }
+        if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
+            return Err(OpenError::NoSuchPartition { id });
+        }
+        let queue = Arc::clone(&self.0.queues[(id.get() % self.0.queues.len() as u64) as usize]);
+        let parts = recover(shared, &dir, id, &config)?;
+        let log = LogInner::new(id, dir, config, Arc::clone(shared), queue, parts);
+        reserved.publish(&log);
+        Ok(PartitionLog::from_inner(log))
+    }
+
     fn check_open(&self) -> Result<(), OpenError> {
         self.stopped().map_or(Ok(()), |reason| Err(OpenError::Stopped(reason)))
     }
@@ -272,17 +277,9 @@ impl Storage {
     }
 }
 
-impl Owner {
-    fn open_logs(&self) -> Vec<Arc<LogInner>> {
-        let mut logs = lock(&self.logs);
-        logs.retain(|_, log| log.strong_count() > 0);
-        logs.values().filter_map(Weak::upgrade).collect()
-    }
-}
-
 impl Drop for Owner {
     fn drop(&mut self) {
-        for log in self.open_logs() {
+        for log in self.logs.all() {
             log.stop(StopReason::Closed);
         }
         self.votes.close();
@@ -380,7 +377,10 @@ fn pool_segments(shared: &Shared, dir: &Path) -> Result<(), FileError> {
     for entry in shared.disk.list(dir).map_err(|e| FileError::new("list", dir, e))? {
         if SegmentName::parse_log(&entry.name).is_some() {
             let path = dir.join(&entry.name);
-            shared.pool.put(&path, entry.len_bytes).map_err(|e| FileError::new("remove", &path, e))?;
+            shared
+                .pool
+                .put(&path, entry.len_bytes, !shared.is_low_on_space())
+                .map_err(|e| FileError::new("remove", &path, e))?;
         }
     }
     Ok(())

@@ -118,14 +118,20 @@ impl Verifier<'_> {
         if let Some(damage) = chain.damage.clone() {
             self.damaged(&damage);
         }
+        let stopped = read_atomic(self.disk, &tail, AtomicKind::Tail).ok().flatten().and_then(Tail::decode);
         let slots = chain.slots();
         for (slot, found) in slots.iter().zip(&chain.kept) {
-            self.segment(slot, found)?;
+            self.segment(slot, found, stopped.as_ref())?;
         }
         Ok(())
     }
 
-    fn segment(&mut self, slot: &Slot, found: &FoundSegment) -> Result<(), OpenError> {
+    fn segment(
+        &mut self,
+        slot: &Slot,
+        found: &FoundSegment,
+        stopped: Option<&Tail>,
+    ) -> Result<(), OpenError> {
         self.summary.segments += 1;
         let path = &slot.segment.path;
         // A header that cannot be read was reported with the chain.
@@ -164,6 +170,11 @@ impl Verifier<'_> {
             self.damage(path, position, why);
         }
         self.gaps(slot, &scanned, is_last);
+        let stopped = stopped.filter(|tail| is_last && tail.speaks_of(&header));
+        if stopped.is_some_and(|tail| tail.position > scanned.end) && scanned.gaps.is_empty() {
+            let what = "entries are missing that a clean stop had synced";
+            self.damage(path, scanned.end, what.to_owned());
+        }
         Ok(())
     }
 

@@ -1,21 +1,22 @@
 //! The durable vote of every group.
 //!
 //! The file is a log of its own: the header block of a segment, one frame with the votes of all groups, then a frame for each
-//! group of votes saved at the same time. What was said of torn tails and damage holds here too. A start writes it anew, and
-//! so does a file that has grown.
+//! group of votes saved at the same time. What was said of torn tails and damage holds here too. It is written anew when it
+//! has grown, and at a start that finds votes in it of which nothing says that they are durable. Where the disk has no room
+//! for that, the old file is made sound in its place, which needs none.
 
 use crate::atomic_file::{create_over, sync_parent, temporary_path};
 use crate::frame::{FrameHeader, FrameKind, Salt, padding};
-use crate::scan::{Expected, ScanError, scan};
+use crate::scan::{Expected, ScanError, read_frame, scan};
 use crate::segment_header::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentHeaderFault};
-use crate::shared::Shared;
+use crate::shared::{Shared, is_no_space};
 use crate::window::Window;
 use crate::{AppendError, FileError, OpenError, StopReason};
 use bytes::{Buf, BufMut, Bytes};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -59,9 +60,12 @@ struct Inner {
     writer: Mutex<VoteFile>,
 }
 
+/// A vote to be saved, or with `None` to be forgotten.
+type Waiting = (PartitionId, Option<Vote>, VoteDone);
+
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(PartitionId, Option<Vote>, VoteDone)>,
+    waiting: Vec<Waiting>,
     waker: Option<Waker>,
     stopped: Option<StopReason>,
     thread: Option<ThreadId>,
@@ -94,14 +98,14 @@ impl VoteStore {
 
     /// Makes the file of a new data directory.
     pub(crate) fn create(shared: &Shared, path: &Path) -> Result<(), OpenError> {
-        write_file(shared, path, &BTreeMap::new())?;
+        write_file(shared, path, &BTreeMap::new()).map_err(Unwritten::into_error)?;
         Ok(())
     }
 
-    /// Opens the file and writes it anew.
+    /// Opens the file; writes it anew where that is due.
     pub(crate) fn open(shared: Arc<Shared>, path: PathBuf) -> Result<Self, OpenError> {
-        let votes = read_file(&*shared.disk, &path)?;
-        let file = write_file(&shared, &path, &votes)?;
+        let found = FoundVotes::read(&*shared.disk, &path)?;
+        let (votes, file) = found.into_file(&shared, &path)?;
         let inner = Inner {
             shared,
             path,
@@ -128,19 +132,40 @@ impl VoteStore {
             return;
         }
         let stopped = lock(&self.0.queue).stopped.clone();
-        let result = match stopped.filter(|reason| matches!(reason, StopReason::Failed(_))) {
-            Some(reason) => Err(reason),
-            None => self.write(&mut writer, &waiting).map_err(|error| self.fail(&error)),
+        let stopped = stopped.filter(|reason| matches!(reason, StopReason::Failed(_)));
+        // What forgets needs a new file and may find no room for it; no vote is to fail with it.
+        let mut waiting = VecDeque::from(waiting);
+        let mut stopped = stopped;
+        while let Some(forgets) = waiting.front().map(|(_, vote, _)| vote.is_none()) {
+            let len = waiting.iter().take_while(|(_, vote, _)| vote.is_none() == forgets).count();
+            self.write_group(&mut writer, waiting.drain(..len).collect(), &mut stopped);
+        }
+    }
+
+    /// Writes votes that come one after another, and answers them.
+    fn write_group(&self, writer: &mut VoteFile, group: Vec<Waiting>, stopped: &mut Option<StopReason>) {
+        let result = match stopped.clone() {
+            Some(reason) => Err(AppendError::StorageStopped(reason)),
+            None => self.write(writer, &group).map_err(|unwritten| match unwritten {
+                Unwritten::Full(error) => {
+                    tracing::warn!(%error, "a vote finds no room on the disk");
+                    AppendError::DiskFull
+                }
+                Unwritten::Failed(error) => {
+                    AppendError::StorageStopped(stopped.insert(self.fail(&error)).clone())
+                }
+            }),
         };
         if result.is_ok() {
             let mut durable = lock(&self.0.durable);
-            waiting.iter().for_each(|(group, vote, _)| apply(&mut durable, *group, *vote));
+            group.iter().for_each(|(group, vote, _)| apply(&mut durable, *group, *vote));
         }
-        for (_, _, done) in waiting {
-            done(result.clone().map_err(AppendError::StorageStopped));
+        for (_, _, done) in group {
+            done(result.clone());
         }
-        if result.is_ok() {
-            self.vouch(&mut writer);
+        // Where there was no room, half a frame may lie over the marker.
+        if matches!(result, Ok(()) | Err(AppendError::DiskFull)) {
+            self.vouch(writer);
         }
     }
 
@@ -195,17 +220,20 @@ impl VoteStore {
         .await
     }
 
-    fn write(
-        &self,
-        writer: &mut VoteFile,
-        waiting: &[(PartitionId, Option<Vote>, VoteDone)],
-    ) -> Result<(), FileError> {
+    fn write(&self, writer: &mut VoteFile, waiting: &[Waiting]) -> Result<(), Unwritten> {
         let mut votes = lock(&self.0.durable).clone();
         waiting.iter().for_each(|(group, vote, _)| apply(&mut votes, *group, *vote));
         let forgets = waiting.iter().any(|(_, vote, _)| vote.is_none());
         if writer.position >= writer.compact_at || forgets {
-            *writer = write_file(&self.0.shared, &self.0.path, &votes)?;
-            return Ok(());
+            match write_file(&self.0.shared, &self.0.path, &votes) {
+                Ok(file) => {
+                    *writer = file;
+                    return Ok(());
+                }
+                // The old file does as well, as long as there is room in it.
+                Err(Unwritten::Full(_)) if !forgets => {}
+                Err(error) => return Err(error),
+            }
         }
         let changed: BTreeMap<PartitionId, Vote> =
             waiting.iter().filter_map(|(group, vote, _)| Some((*group, (*vote)?))).collect();
@@ -213,8 +241,10 @@ impl VoteStore {
             encode_frame(writer.salt, FrameKind::Votes, writer.next_index, writer.next_index, &changed);
         let failed = |action, error| FileError::new(action, &self.0.path, error);
         let slices = &mut [IoSlice::new(&frame)];
-        writer.file.write_all_at(slices, writer.position).map_err(|e| failed("write", e))?;
-        writer.file.sync_data().map_err(|e| failed("sync", e))?;
+        let written = writer.file.write_all_at(slices, writer.position);
+        // Half a frame is no vote, and the next one is written over it.
+        written.map_err(|e| Unwritten::of(failed("write", e)))?;
+        writer.file.sync_data().map_err(|e| Unwritten::Failed(failed("sync", e)))?;
         writer.position += frame.len() as u64;
         writer.next_index = writer.next_index.next();
         Ok(())
@@ -259,9 +289,8 @@ fn write_file(
     shared: &Shared,
     path: &Path,
     votes: &BTreeMap<PartitionId, Vote>,
-) -> Result<VoteFile, FileError> {
+) -> Result<VoteFile, Unwritten> {
     let temporary = temporary_path(path);
-    let failed = |action, error| FileError::new(action, &temporary, error);
     let header = header(shared.entropy.next_u64());
     let salt = Salt::new(header.incarnation);
     let next = Index::new(1);
@@ -271,46 +300,142 @@ fn write_file(
     // All of it is durable by the time the file has its name, and this says so.
     content.extend(encode_frame(salt, FrameKind::Marker, next, next, &BTreeMap::new()));
     content.resize(content.len() + SPARE_BYTES, 0);
-    let file = create_over(&*shared.disk, &temporary).map_err(|e| failed("create", e))?;
-    file.write_all_at(&mut [IoSlice::new(&content)], 0).map_err(|e| failed("write", e))?;
-    file.sync_data().map_err(|e| failed("sync", e))?;
-    shared.disk.rename(&temporary, path).map_err(|e| FileError::new("rename into place", path, e))?;
-    sync_parent(&*shared.disk, path)?;
+    let written = create_over(&*shared.disk, &temporary).and_then(|file| {
+        file.write_all_at(&mut [IoSlice::new(&content)], 0)?;
+        file.sync_data().map(|()| file)
+    });
+    let file = match written {
+        Ok(file) => file,
+        Err(error) => {
+            // Half a file only takes up room. It may not even exist.
+            drop(shared.disk.remove_file(&temporary));
+            return Err(Unwritten::of(FileError::new("write", &temporary, error)));
+        }
+    };
+    // From here on the old file may be gone: there is no going on with it.
+    let renamed = shared.disk.rename(&temporary, path);
+    renamed.map_err(|e| Unwritten::Failed(FileError::new("rename into place", path, e)))?;
+    sync_parent(&*shared.disk, path).map_err(Unwritten::Failed)?;
     Ok(VoteFile { file, salt, position, next_index: next, compact_at: COMPACT_BYTES.max(position * 2) })
+}
+
+/// Why votes were not written.
+enum Unwritten {
+    /// There was no room, and the file is as it was.
+    Full(FileError),
+    /// What the file holds now is not known.
+    Failed(FileError),
+}
+
+impl Unwritten {
+    fn of(error: FileError) -> Self {
+        if is_no_space(error.kind()) { Self::Full(error) } else { Self::Failed(error) }
+    }
+
+    fn into_error(self) -> FileError {
+        match self {
+            Self::Full(error) | Self::Failed(error) => error,
+        }
+    }
 }
 
 /// The votes in a file. Changes nothing.
 pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<PartitionId, Vote>, OpenError> {
-    let untrusted = |reason| OpenError::Untrusted { path: path.to_path_buf(), reason };
-    let failed = |e| FileError::new("read", path, e);
-    let file = disk.open(path, OpenMode::Read).map_err(failed)?;
-    let mut window = Window::new(&*file, file.len_bytes().map_err(failed)?);
-    let block = window.get(0, SEGMENT_HEADER_BYTES).map_err(failed)?.ok_or(untrusted("cut short"))?;
-    let header =
-        match SegmentHeader::decode(block[..].try_into().expect("the window gives what it is asked for")) {
+    FoundVotes::read(disk, path).map(|found| found.votes)
+}
+
+/// What a file of votes holds.
+struct FoundVotes {
+    votes: BTreeMap<PartitionId, Vote>,
+    salt: Salt,
+    /// Behind the last vote.
+    end: u64,
+    next_index: Index,
+    len_bytes: u64,
+    /// A marker says that all votes are durable, and nothing lies behind them.
+    vouched: bool,
+}
+
+impl FoundVotes {
+    /// Changes nothing.
+    fn read(disk: &dyn Disk, path: &Path) -> Result<Self, OpenError> {
+        let untrusted = |reason| OpenError::Untrusted { path: path.to_path_buf(), reason };
+        let failed = |e| FileError::new("read", path, e);
+        let newer = |found| OpenError::Newer { path: path.to_path_buf(), found };
+        let file = disk.open(path, OpenMode::Read).map_err(failed)?;
+        let len_bytes = file.len_bytes().map_err(failed)?;
+        let mut window = Window::new(&*file, len_bytes);
+        let block = window.get(0, SEGMENT_HEADER_BYTES).map_err(failed)?.ok_or(untrusted("cut short"))?;
+        let block = block[..].try_into().expect("the window gives what it is asked for");
+        let header = match SegmentHeader::decode(block) {
             Ok(header) => header,
-            Err(SegmentHeaderFault::Damaged(_)) => return Err(untrusted("damaged: its header is not sound")),
-            Err(SegmentHeaderFault::Newer(found)) => {
-                return Err(OpenError::Newer { path: path.to_path_buf(), found });
+            Err(SegmentHeaderFault::Damaged(_)) => {
+                return Err(untrusted("damaged: its header is not sound"));
             }
+            Err(SegmentHeaderFault::Newer(found)) => return Err(newer(found)),
         };
-    let mut votes = BTreeMap::new();
-    let mut sound = true;
-    let mut visit = |_: &FrameHeader, _: u64, body: &Bytes| sound &= decode(body.clone(), &mut votes);
-    let expected = Expected { index: Index::new(0), term: Term::new(0), base_offset: Offset::new(0) };
-    let scanned =
-        match scan(&mut window, Salt::new(header.incarnation), header.first_position, expected, &mut visit) {
+        let salt = Salt::new(header.incarnation);
+        let (mut votes, mut sound, mut next_index) = (BTreeMap::new(), true, Index::new(0));
+        let mut visit = |frame: &FrameHeader, _: u64, body: &Bytes| {
+            sound &= decode(body.clone(), &mut votes);
+            next_index = frame.index.next();
+        };
+        let expected = Expected { index: Index::new(0), term: Term::new(0), base_offset: Offset::new(0) };
+        let scanned = match scan(&mut window, salt, header.first_position, expected, &mut visit) {
             Ok(scanned) => scanned,
             Err(ScanError::Io(e)) => return Err(failed(e).into()),
-            Err(ScanError::Newer(kind)) => {
-                return Err(OpenError::Newer { path: path.to_path_buf(), found: kind.into() });
-            }
+            Err(ScanError::Newer(kind)) => return Err(newer(kind.into())),
         };
-    // The first frame was there before the file had its name.
-    if !scanned.gaps.is_empty() || !sound || scanned.end == header.first_position {
-        return Err(untrusted("damaged: a vote that was durable cannot be read"));
+        // The first frame was there before the file had its name.
+        if !scanned.gaps.is_empty() || !sound || scanned.end == header.first_position {
+            return Err(untrusted("damaged: a vote that was durable cannot be read"));
+        }
+        let behind = read_frame(&mut window, salt, scanned.end).map_err(failed)?;
+        let vouches =
+            |frame: &FrameHeader| frame.kind == FrameKind::Marker && frame.durable_below >= next_index;
+        let vouched = !scanned.leftovers && behind.is_ok_and(|(frame, _)| vouches(&frame));
+        Ok(Self { votes, salt, end: scanned.end, next_index, len_bytes, vouched })
     }
-    Ok(votes)
+
+    /// The file to go on with: this one where all is well with it and some room is left in it, else a new one. Where there is
+    /// no room for a new one, this one again, made sound.
+    fn into_file(
+        self,
+        shared: &Shared,
+        path: &Path,
+    ) -> Result<(BTreeMap<PartitionId, Vote>, VoteFile), OpenError> {
+        // Nothing is lost with a file that holds no vote, and format 1 has always written it twice in a new directory.
+        let due = self.votes.is_empty()
+            || self.end + SPARE_BYTES as u64 / 2 > self.len_bytes
+            || self.end >= COMPACT_BYTES;
+        if !self.vouched || due {
+            match write_file(shared, path, &self.votes) {
+                Ok(file) => return Ok((self.votes, file)),
+                Err(Unwritten::Full(error)) => {
+                    tracing::warn!(%error, "no room to write the votes anew: the old file stays in use");
+                }
+                Err(Unwritten::Failed(error)) => return Err(error.into()),
+            }
+        }
+        let file = shared.disk.open(path, OpenMode::Write).map_err(|e| FileError::new("open", path, e))?;
+        if !self.vouched {
+            self.make_sound(&*file).map_err(|e| FileError::new("write", path, e))?;
+        }
+        let (salt, position, next_index) = (self.salt, self.end, self.next_index);
+        let file = VoteFile { file, salt, position, next_index, compact_at: COMPACT_BYTES.max(position * 2) };
+        Ok((self.votes, file))
+    }
+
+    /// Writes the votes again where they are, since they may lie in the cache alone, and zeros behind them, so that no vote
+    /// that was never durable comes back behind a new one.
+    fn make_sound(&self, file: &dyn DiskFile) -> io::Result<()> {
+        let len = usize::try_from(self.end).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut content = vec![0; len];
+        file.read_exact_at(&mut content, 0)?;
+        content.resize(usize::try_from(self.len_bytes).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
+        file.write_all_at(&mut [IoSlice::new(&content)], 0)?;
+        file.sync_data()
+    }
 }
 
 fn header(incarnation: u64) -> SegmentHeader {

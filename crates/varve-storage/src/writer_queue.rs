@@ -2,6 +2,7 @@
 
 use crate::completion::Completion;
 use crate::log::{LogInner, Op};
+use crate::shared::Shared;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,8 @@ type Work = (Arc<LogInner>, Op);
 type LogWork = (Arc<LogInner>, Vec<(u64, Op)>);
 
 /// What waits for one writer.
-#[derive(Default)]
 pub(crate) struct WriterQueue {
+    shared: Arc<Shared>,
     state: Mutex<QueueState>,
     /// Held while a group is worked off, so that a caller that must not wait for the writer's task can do its work instead.
     running: Mutex<()>,
@@ -30,10 +31,24 @@ struct QueueState {
     work: VecDeque<Work>,
     waker: Option<Waker>,
     closed: bool,
+    /// Somebody wants to know how much space is free.
+    space_asked: bool,
     thread: Option<ThreadId>,
 }
 
 impl WriterQueue {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, state: Mutex::default(), running: Mutex::default() }
+    }
+
+    /// Has this writer look at the free space after its next group; call the waker, where one is given.
+    #[must_use]
+    pub(crate) fn ask_for_space(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.space_asked = true;
+        state.waker.take()
+    }
+
     /// Adds work for a log; call the waker, where one is given, once no lock is held.
     #[must_use]
     pub(crate) fn push(&self, log: &Arc<LogInner>, ops: impl IntoIterator<Item = Op>) -> Option<Waker> {
@@ -76,7 +91,7 @@ impl WriterQueue {
     async fn wait(&self) -> bool {
         poll_fn(|context| {
             let mut state = self.lock();
-            if !state.work.is_empty() {
+            if !state.work.is_empty() || state.space_asked {
                 return Poll::Ready(true);
             }
             if state.closed {
@@ -93,7 +108,8 @@ impl WriterQueue {
     fn run_group(&self) -> bool {
         let _running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let group = self.take_group();
-        if group.is_empty() {
+        let space_asked = std::mem::take(&mut self.lock().space_asked);
+        if group.is_empty() && !space_asked {
             return false;
         }
         let mut completed = Vec::new();
@@ -108,6 +124,9 @@ impl WriterQueue {
         completed.sort_by_key(|completion| completion.arrival);
         completed.into_iter().for_each(Completion::give);
         logs.iter().for_each(|log| log.tidy());
+        if space_asked {
+            self.shared.sample_space();
+        }
         true
     }
 

@@ -15,7 +15,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionCli
 use varve_api::error::{Reason, meta};
 use varve_api::prost_types;
 use varve_api::v1;
-use varve_env::disk::{FaultyDisk, OpKind};
+use varve_env::disk::{CrashMode, FaultyDisk, OpKind};
 use varve_record::{BatchBuilder, Compression, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use varve_server::{FatalError, NodeConfig};
 
@@ -273,6 +273,35 @@ async fn a_topic_that_finds_the_disk_full_is_whole_once_there_is_room() {
         }
     }
     assert_eq!(node.all_values().await, ["v"]);
+}
+
+#[tokio::test]
+async fn a_trim_leads_out_of_a_full_disk_a_restart_included() {
+    let settings = NodeConfig { segment_bytes: 64 * 1024, ..config() };
+    let mut node = TestNode::start_with(FaultyDisk::new(1), settings.clone()).await;
+    node.produce("before").await;
+    node.disk.set_capacity(Some(8_000_000));
+    let large = encoded(&batch(&[&[b'x'; 50_000]], Compression::None));
+    let mut produced = 0;
+    loop {
+        match within(node.log.produce(large.clone())).await {
+            Ok(_) => produced += 1,
+            // Before the node has looked, it still counts on the room that there was.
+            full => break drop(refused(full, Reason::DiskFull)),
+        }
+        assert!(produced < 1000, "the disk never fills up");
+    }
+    let mut node = node.crash(CrashMode::SyncedOnly, settings).await;
+    assert_eq!(node.try_tail().await, Some(1 + produced));
+    let trim = v1::TrimTopicRequest { topic: TOPIC.to_owned(), partition: 0, before_offset: 1 + produced };
+    within(node.cluster.trim_topic(trim)).await.expect("a trim goes in");
+    loop {
+        match within(node.log.produce(large.clone())).await {
+            Ok(_) => break,
+            // Until the node has looked again.
+            full => drop(refused(full, Reason::DiskFull)),
+        }
+    }
 }
 
 #[tokio::test]

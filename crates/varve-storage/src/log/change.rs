@@ -122,7 +122,12 @@ enum CutError {
 /// The state before entry `from`, by the checkpoint of the segment that holds the entry before it.
 fn find_cut(log: &LogInner, from: Index) -> Result<Cut, CutError> {
     let slots = log.lock().slots.clone();
-    let place = slots.place_of_index(from).unwrap_or(0);
+    let mut place = slots.place_of_index(from).unwrap_or(0);
+    let found = &slots.all()[place].segment;
+    if place > 0 && found.header.is_err() && found.first_index == from {
+        // All of a segment goes whose head cannot be read: the one before it says what is kept.
+        place -= 1;
+    }
     let slot = &slots.all()[place];
     let header = slot.segment.header.map_err(|reason| damaged(slot, 0, slot.segment.first_index, reason))?;
     if from > header.first_index {

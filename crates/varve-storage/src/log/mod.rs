@@ -20,7 +20,7 @@ use crate::{
     ProducerCheck, ReadError, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, StopReason,
 };
 use bytes::Bytes;
-use state::{LogState, Planner};
+use state::{LogState, Planner, bytes_for_room};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,8 +216,10 @@ impl PartitionLog {
         let mut ops = Vec::with_capacity(1);
         let (appended, waker) = {
             let mut state = inner.lock();
-            state.admit(&entries, &inner.config, inner.shared.is_low_on_space())?;
+            state.admit(&entries, &inner.config, |bytes| inner.shared.has_room(bytes))?;
+            let bytes = bytes_for_room(&entries);
             let stamped = state.stamp(entries)?;
+            inner.shared.use_room(bytes);
             let appended = state.plan(stamped, done, &inner.planner(), &mut ops);
             // Under the lock, so that the queue holds entries in the log's order.
             (appended, inner.queue.push(inner, ops))
@@ -481,7 +483,8 @@ impl PartitionLog {
         self.0.lock().damage.clone()
     }
 
-    /// Whether the disk is full: appends are refused, reads go on.
+    /// Whether the disk is full: batches are refused, and reads go on. What makes room (a trim, a small command) is refused
+    /// only where nothing at all can be written.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.lock().full || self.0.shared.is_low_on_space()

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::sparse_index::SparseIndex;
 use crate::tail_cache::TailCache;
 use crate::window::Window;
-use crate::{Damage, EndState, FileError, OpenError, PartitionConfig};
+use crate::{Damage, EndState, FileError, LogId, OpenError, PartitionConfig};
 use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,8 +53,7 @@ pub(crate) fn recover(
     }
     let next_sequence = found.segments.iter().map(|f| f.segment.sequence).max().unwrap_or(0) + 1;
     let chain = Chain::of(found, dir)?;
-    let last = chain.kept.last().expect("a chain has at least one segment");
-    let tail = Ending::read(shared, dir, last, config)?;
+    let tail = Ending::read(shared, dir, &chain.kept, config)?;
     let mut log = Assembled { shared, dir, partition, config, next_sequence, chain, ending: tail };
     log.finish()
 }
@@ -82,18 +81,24 @@ impl Ending {
     fn read(
         shared: &Shared,
         dir: &Path,
-        last: &FoundSegment,
+        kept: &[FoundSegment],
         config: &PartitionConfig,
     ) -> Result<Self, OpenError> {
+        let last = kept.last().expect("a chain has at least one segment");
         let segment = &last.segment;
         let header = match segment.header {
             Ok(header) => header,
-            Err(reason) => return Ok(Self::unreadable(segment, 0, reason, last.len_bytes)),
+            Err(reason) => {
+                let state = state_before_last(shared, kept, config)?;
+                return Ok(Self::unreadable(state, segment, reason, last.len_bytes));
+            }
         };
         let failed = |e| FileError::new("read", &segment.path, e);
         let file = shared.disk.open(&segment.path, OpenMode::Write);
         let file = file.map_err(|e| FileError::new("open", &segment.path, e))?;
-        let tail = read_tail(shared, dir).filter(|tail| tail.fits(&header, last.len_bytes));
+        let left = read_tail(shared, dir).filter(|tail| tail.speaks_of(&header));
+        let stopped_at = left.as_ref().map(|tail| (tail.position, tail.state.last.map(|last| last.index)));
+        let tail = left.filter(|tail| tail.fits(&header, last.len_bytes));
         let from_tail = tail.as_ref().map(|tail| tail.position);
         let (start, at_checkpoint) = match tail {
             Some(tail) => (Start { position: tail.position, state: tail.state, index: tail.index }, None),
@@ -115,12 +120,22 @@ impl Ending {
             last_index: gap.last_index,
             reason: gap.reason,
         });
+        // All up to where a clean stop was had been synced by then.
+        let at_stop =
+            stopped_at.filter(|(position, _)| *position > scanned.end).map(|(_, last_index)| Damage {
+                file: segment.path.clone(),
+                position: scanned.end,
+                first_index: state.next_index(),
+                last_index,
+                reason: "entries are missing that a clean stop had synced",
+            });
+        let end_lost = at_stop.is_some() || scanned.gaps.last().is_some_and(|gap| gap.last_index.is_none());
         Ok(Self {
             state,
             index,
             position: scanned.end,
-            damage: at_checkpoint.or(at_gap),
-            end_lost: scanned.gaps.last().is_some_and(|gap| gap.last_index.is_none()),
+            damage: at_checkpoint.or(at_gap).or(at_stop),
+            end_lost,
             leftovers: scanned.leftovers,
             clean: from_tail == Some(scanned.end) && !scanned.leftovers,
             doubtful_from,
@@ -129,19 +144,17 @@ impl Ending {
         })
     }
 
-    fn unreadable(segment: &Segment, position: u64, reason: &'static str, len_bytes: u64) -> Self {
+    /// Nothing can be read of the last segment: the log's end is the one before it, as far as that is known.
+    fn unreadable(state: EndState, segment: &Segment, reason: &'static str, len_bytes: u64) -> Self {
         let damage = Damage {
             file: segment.path.clone(),
-            position,
+            position: 0,
             first_index: segment.first_index,
             last_index: None,
             reason,
         };
         Self {
-            state: EndState {
-                last: segment.first_index.prev().map(|index| crate::LogId { index, ..Default::default() }),
-                ..EndState::default()
-            },
+            state,
             index: SparseIndex::default(),
             position: len_bytes,
             damage: Some(damage),
@@ -283,6 +296,47 @@ impl Assembled<'_> {
     fn begins_anew(&self, log: &LogState, next_index: Index) -> bool {
         let old = &log.slots.last().segment;
         next_index == old.first_index && old.header.is_ok_and(|header| header.reset)
+    }
+}
+
+/// The state before the last segment, whose header cannot be read: as far as the last one before it whose header can be read
+/// says. What a truncation took back may lie at that one's end; the name of its successor says where.
+fn state_before_last(
+    shared: &Shared,
+    kept: &[FoundSegment],
+    config: &PartitionConfig,
+) -> Result<EndState, OpenError> {
+    let until = |place: usize| kept[place].segment.first_index;
+    let readable =
+        (0..kept.len() - 1).rev().find_map(|place| Some((place, kept[place].segment.header.ok()?)));
+    let mut state = match readable {
+        Some((place, header)) => state_until(shared, &kept[place], &header, until(place + 1), config)?,
+        None => EndState::default(),
+    };
+    let before_last = until(kept.len() - 1).prev();
+    if state.last.map(|last| last.index) != before_last {
+        let term = state.last.unwrap_or_default().term;
+        state.last = before_last.map(|index| LogId { term, index });
+    }
+    Ok(state)
+}
+
+/// The state before entry `until`, by one segment, or as near to it as the segment can be read.
+fn state_until(
+    shared: &Shared,
+    found: &FoundSegment,
+    header: &SegmentHeader,
+    until: Index,
+    config: &PartitionConfig,
+) -> Result<EndState, OpenError> {
+    let path = &found.segment.path;
+    let file = shared.disk.open(path, OpenMode::Read).map_err(|e| FileError::new("open", path, e))?;
+    let (start, _) = start_at_head(&*file, &found.segment, header)?;
+    let mut window = Window::new(&*file, found.len_bytes);
+    match replay(&mut window, header, start, until, config.producers_max) {
+        Ok(replayed) => Ok(replayed.state),
+        Err(ScanError::Io(e)) => Err(FileError::new("read", path, e).into()),
+        Err(ScanError::Newer(kind)) => Err(OpenError::Newer { path: path.clone(), found: kind.into() }),
     }
 }
 

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use varve_env::Entropy;
 use varve_record::{Batch, Index, Offset, PartitionId, Timestamp};
 
+/// The largest command that may use the reserve.
+const RESERVE_COMMAND_BYTES_MAX: usize = 64 * 1024;
+
 /// What a writer is to do next with one log. Everything that changes files passes through the writer's queue, in order.
 pub(crate) enum Op {
     /// Write these entries from `position` on.
@@ -107,7 +110,7 @@ impl LogState {
         &self,
         entries: &[Entry],
         config: &PartitionConfig,
-        low_on_space: bool,
+        has_room: impl FnOnce(u64) -> bool,
     ) -> Result<(), AppendError> {
         if let Some(reason) = &self.stopped {
             return Err(AppendError::StorageStopped(reason.clone()));
@@ -118,7 +121,7 @@ impl LogState {
         if self.truncating {
             return Err(AppendError::Truncating);
         }
-        if self.full || low_on_space {
+        if self.full || !has_room(bytes_for_room(entries)) {
             return Err(AppendError::DiskFull);
         }
         let bytes = self.queued_bytes + entries.iter().map(cost).sum::<usize>();
@@ -339,6 +342,18 @@ pub(crate) fn new_slot(segment: &Arc<Segment>, header: &SegmentHeader) -> Slot {
         next_index: Index::new(u64::MAX),
         index: None,
     }
+}
+
+/// Bytes that must find room above the reserve. The reserve is for what a full disk is left by: trims, what removes a topic,
+/// and what a term begins with.
+pub(crate) fn bytes_for_room(entries: &[Entry]) -> u64 {
+    let uses_reserve = |entry: &Entry| match entry.kind {
+        EntryKind::Batch => false,
+        EntryKind::Command => entry.body.len() <= RESERVE_COMMAND_BYTES_MAX,
+        EntryKind::Blank | EntryKind::Membership | EntryKind::Trim => true,
+    };
+    let needy = entries.iter().filter(|entry| !uses_reserve(entry));
+    needy.map(|entry| frame_len(entry.body.len())).sum()
 }
 
 fn push_append(ops: &mut Vec<Op>, entries: &mut Vec<Entry>, position: u64, done: Option<AppendDone>) {

@@ -132,6 +132,9 @@ impl LogWriter {
         if retry {
             self.advance(log, completed);
         }
+        if self.stalled {
+            self.drop_while_stalled();
+        }
     }
 
     /// Makes durable what was written.
@@ -155,6 +158,20 @@ impl LogWriter {
                 tracing::warn!(%error, "cannot tidy up; the next start tries again");
             }
         }
+    }
+
+    /// A trim must not wait for the room that it makes: deletes what lies before the segment that is written to. That one, and
+    /// what is planned behind it, waits until its successor is made: without either the log's end would be gone.
+    fn drop_while_stalled(&mut self) {
+        let sequence = self.segment.sequence;
+        let mut gone = Vec::new();
+        for (_, op) in &mut self.waiting {
+            if let Op::Drop { segments } = op {
+                let before = segments.iter().take_while(|segment| segment.sequence < sequence).count();
+                gone.extend(segments.drain(..before));
+            }
+        }
+        self.tidy_delete(gone);
     }
 
     /// Works off what waits, until nothing does or the disk stops it.
@@ -263,11 +280,14 @@ impl LogWriter {
             self.buffer.push(entry, durable_below, salt);
         }
         let len_bytes = self.buffer.len_bytes();
+        // The last room is not for zeros.
         let zeros = self.zeros_ahead(len_bytes, log.segment_bytes());
+        let zeros = if log.shared.has_room(zeros as u64) { zeros } else { 0 };
         let written = file.write_all_at(&mut self.buffer.slices(zeros), self.position);
         self.buffer.clear();
         written.map_err(|e| Halt::of(FileError::new("write", &self.segment.path, e)))?;
         if zeros > 0 {
+            log.shared.use_room(zeros as u64);
             self.grow_bytes = (self.grow_bytes * 2).min(GROW_BYTES_MAX);
         }
         self.position += len_bytes;
@@ -432,7 +452,10 @@ impl LogWriter {
         let file = self.file(log).map_err(|halt| halt.into_error(&segment))?;
         let marker_bytes = if self.marked { FRAME_HEADER_BYTES as u64 } else { 0 };
         // What was written ahead goes: the next start has nothing to look through.
-        file.set_len(self.position + marker_bytes).map_err(sync)?;
+        // On a disk with no room left, those blocks are what the next start may still write to.
+        if !log.shared.is_low_on_space() {
+            file.set_len(self.position + marker_bytes).map_err(sync)?;
+        }
         file.sync_data().map_err(sync)?;
         let tail = Tail {
             sequence: header.sequence,
@@ -463,6 +486,7 @@ impl LogWriter {
                 self.advance(log, completed);
             }
             Halt::Full => {
+                log.shared.note_full();
                 if !self.stalled {
                     tracing::warn!(partition = %log.id, "the disk is full: appends wait for room");
                 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use varve_env::disk::{CrashMode, Disk, FaultyDisk, OpKind, OpenMode};
-use varve_record::{Index, Offset, PartitionId, Timestamp};
+use varve_record::{Index, Offset, PartitionId};
 use varve_storage::{AppendError, Entry, OpenError, PartitionLog, ReadError, StopReason, Storage};
 
 const MODES: [CrashMode; 3] = [CrashMode::SyncedOnly, CrashMode::Torn, CrashMode::ProcessOnly];
@@ -50,8 +50,8 @@ fn tell_with(world: &World, storage: &Storage, log: &PartitionLog, story: &mut S
         write(story, vec![sized(index * 2, 2, 4000), sized(index * 2 + 1, 1, 1000)])?;
     }
     save_vote(world, storage, story, 1)?;
-    storage.tick(Timestamp::new(0));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    storage.tick();
     world.run();
     story.may_lose_from = 18;
     change_quietly(world, |done| log.truncate_after(Some(Index::new(17)), done))?;
@@ -219,7 +219,7 @@ fn a_failed_sync_is_never_tried_again() {
     let syncs = |disk: &FaultyDisk| disk.take_journal().iter().filter(|op| op.kind == OpKind::Sync).count();
     drop(world.disk.take_journal());
     assert!(matches!(submit(&log, vec![entry(3, 1)]), Err(AppendError::StorageStopped(_))));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert_eq!(syncs(&world.disk), 0);
     assert!(matches!(storage.stopped(), Some(StopReason::Failed(_))));
@@ -245,11 +245,11 @@ fn a_full_disk_keeps_what_waits_and_goes_on_when_there_is_room() {
     assert!(log.is_full());
     assert!(matches!(submit(&log, vec![entry(3, 1)]), Err(AppendError::DiskFull)));
     assert_eq!(log.read(Offset::new(0), Offset::new(1), 1).unwrap().len(), 1);
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert!(log.is_full());
     world.disk.set_capacity(None);
-    storage.tick(Timestamp::new(0));
+    storage.tick();
     world.run();
     assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))));
     assert!(!log.is_full());
@@ -279,7 +279,7 @@ fn a_disk_that_is_full_when_a_segment_is_to_be_made_loses_nothing() {
             world.run();
         }
         world.disk.set_capacity(None);
-        storage.tick(Timestamp::new(0));
+        storage.tick();
         world.run();
         assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))), "room {room}");
         let expected = all_entries(&log);
@@ -298,11 +298,182 @@ fn a_disk_nearly_full_refuses_appends_before_it_is() {
     let used: usize = world.disk.files().iter().map(|file| world.disk.contents(file).unwrap().len()).sum();
     // 4 % of the disk are left, the reserve is 5 %.
     world.disk.set_capacity(Some(used as u64 * 100 / 96));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    world.run();
     assert!(matches!(submit(&log, vec![entry(1, 1)]), Err(AppendError::DiskFull)));
     world.disk.set_capacity(Some(used as u64 * 2));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    world.run();
     append(&world, &log, vec![entry(1, 1)]);
+}
+
+fn used_bytes(world: &World) -> u64 {
+    world.disk.files().iter().map(|file| world.disk.contents(file).unwrap().len() as u64).sum()
+}
+
+/// Fills a disk of 10 MB with batches until they are refused. Gives how many went in.
+fn fill(world: &World, storage: &Storage, log: &PartitionLog) -> u64 {
+    world.disk.set_capacity(Some(10_000_000));
+    storage.tick();
+    world.run();
+    let mut refusals = 0;
+    let mut index = 0;
+    while refusals < 12 {
+        match submit(log, vec![sized(index, 1, 20_000)]) {
+            Ok(told) => {
+                world.run();
+                assert!(matches!(take(&told), Some(Ok(()))), "what is let in does not wait for room");
+                index += 1;
+            }
+            Err(error) => {
+                assert!(matches!(error, AppendError::DiskFull), "{error}");
+                // Another look may find more room than was counted on.
+                storage.tick();
+                world.run();
+                refusals += 1;
+            }
+        }
+        assert!(index < 1000, "the disk never fills up");
+    }
+    index
+}
+
+#[test]
+fn a_full_disk_is_left_by_a_trim_and_by_a_restart() {
+    for stop_cleanly in [false, true] {
+        let mut world = World::new(12);
+        world.storage_config.pool_bytes_max = 1 << 30;
+        let (storage, log) = world.open_log();
+        let mut next = fill(&world, &storage, &log);
+        storage.tick();
+        world.run();
+        assert!(
+            used_bytes(&world) <= 9_600_000,
+            "the reserve is kept, though no time has passed since the last look"
+        );
+        // What belongs to the raft group and to the metadata goes in.
+        append(&world, &log, vec![blank(next), command(1, next + 1, &[1; 60_000])]);
+        let large = command(1, next + 2, &[1; 100_000]);
+        assert!(matches!(submit(&log, vec![large]), Err(AppendError::DiskFull)));
+        next += 2;
+        if stop_cleanly {
+            world.close(storage, log);
+        } else {
+            world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+        }
+        let (storage, log) = world.open_log();
+        save_vote_now(&world, &storage, 2);
+        append(&world, &log, vec![Entry::blank(id(2, next), time(next))]);
+        assert!(matches!(submit(&log, vec![batch_of_term_2(next + 1)]), Err(AppendError::DiskFull)));
+        let start = log.next_offset();
+        append(&world, &log, vec![Entry::trim(id(2, next + 1), time(next + 1), start)]);
+        log.set_committed(Index::new(next + 1));
+        log.trim(start);
+        world.run();
+        assert!(used_bytes(&world) < 1_000_000, "the segments are deleted, not pooled");
+        storage.tick();
+        world.run();
+        append(&world, &log, vec![batch_of_term_2(next + 2)]);
+    }
+}
+
+fn batch_of_term_2(index: u64) -> Entry {
+    Entry { log_id: id(2, index), ..sized(index, 1, 20_000) }
+}
+
+fn save_vote_now(world: &World, storage: &Storage, term: u64) {
+    let told: Told<AppendError> = Arc::default();
+    let answer = Arc::clone(&told);
+    let done = move |result| *answer.lock().unwrap() = Some(result);
+    storage.votes().save(PARTITION, vote(term, 1), Box::new(done));
+    world.run();
+    assert!(matches!(take(&told), Some(Ok(()))), "a vote was not saved");
+}
+
+#[test]
+fn a_log_that_waits_for_room_is_trimmed_all_the_same() {
+    let mut world = World::new(13);
+    let (storage, log) = world.open_log();
+    for index in 0..20 {
+        append(&world, &log, vec![sized(index, 1, 20_000)]);
+    }
+    log.set_committed(Index::new(19));
+    // The room goes to somebody else.
+    world.disk.set_capacity(Some(used_bytes(&world)));
+    let told: Vec<_> = (20..26).map(|index| submit(&log, vec![sized(index, 1, 60_000)]).unwrap()).collect();
+    world.run();
+    assert!(told.iter().any(|told| told.lock().unwrap().is_none()), "something waits");
+    log.trim(Offset::new(20));
+    world.run();
+    storage.tick();
+    world.run();
+    storage.tick();
+    world.run();
+    assert!(told[0].lock().unwrap().is_some(), "the trim made room");
+    world.disk.set_capacity(None);
+    storage.tick();
+    world.run();
+    assert!(told.iter().all(|told| matches!(take(told), Some(Ok(())))));
+    let expected = all_entries(&log);
+    assert_eq!(expected.last().unwrap().log_id, id(1, 25));
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let (_storage, log) = world.open_log();
+    assert_eq!((log.damage(), all_entries(&log)), (None, expected));
+}
+
+#[test]
+fn no_room_at_all_takes_no_vote_away() {
+    for mode in MODES {
+        let mut world = World::new(14);
+        let (storage, log) = world.open_log();
+        append(&world, &log, vec![entry(0, 1)]);
+        save_vote_now(&world, &storage, 1);
+        // Of the last vote nothing says that it is durable: the machine fails in its sync.
+        world.disk.fail_nth(OpKind::Sync, 0, ErrorKind::Other);
+        storage.votes().save(
+            PARTITION,
+            vote(2, 1),
+            Box::new(|result| result.unwrap_err().to_string().clear()),
+        );
+        world.run();
+        world.crash(mode, Some(storage), Some(log));
+        world.disk.set_capacity(Some(used_bytes(&world)));
+        for term in 3..200 {
+            let (storage, log) = world.open_log();
+            let found = storage.votes().get(PARTITION).unwrap().term.get();
+            assert!(found == term - 1 || (term == 3 && found == 1), "{found} before {term}");
+            save_vote_now(&world, &storage, term);
+            world.crash(mode, Some(storage), Some(log));
+        }
+    }
+}
+
+#[test]
+fn votes_that_find_no_room_are_refused_and_nothing_else_is() {
+    let mut world = World::new(15);
+    let (storage, log) = world.open_log();
+    world.disk.set_capacity(Some(used_bytes(&world)));
+    let told: Arc<Mutex<Vec<_>>> = Arc::default();
+    // The zeros that were written ahead give out in between.
+    for term in 1..2000 {
+        let answer = Arc::clone(&told);
+        storage.votes().save(
+            PARTITION,
+            vote(term, 1),
+            Box::new(move |result| answer.lock().unwrap().push(result)),
+        );
+        world.run();
+    }
+    let saved = told.lock().unwrap().iter().take_while(|result| result.is_ok()).count() as u64;
+    assert!((300..1999).contains(&saved));
+    assert!(told.lock().unwrap()[saved as usize..].iter().all(|r| matches!(r, Err(AppendError::DiskFull))));
+    assert_eq!(storage.stopped(), None);
+    assert_eq!(storage.votes().get(PARTITION), Some(vote(saved, 1)));
+    world.crash(CrashMode::Torn, Some(storage), Some(log));
+    let (storage, _log) = world.open_log();
+    assert_eq!(storage.votes().get(PARTITION), Some(vote(saved, 1)));
+    world.disk.set_capacity(None);
+    save_vote_now(&world, &storage, 5000);
 }
 
 #[test]
@@ -356,8 +527,8 @@ fn small_directory(world: &mut World, clean: bool) -> Vec<Entry> {
     storage.votes().save(PARTITION, vote(3, 2), Box::new(|result| result.unwrap()));
     world.run();
     // All is marked as durable once the log is idle.
-    storage.tick(Timestamp::new(0));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    storage.tick();
     world.run();
     let entries = all_entries(&log);
     if clean {
@@ -547,8 +718,8 @@ fn damage_is_reported_where_it_is_and_the_rest_is_read() {
     assert_eq!(log.read(Offset::new(8), Offset::MAX, 1 << 20).unwrap().len(), 2);
     // Nothing is cut or written: after another start all is as it was.
     let before = world.disk.contents(&path).unwrap();
-    storage.tick(Timestamp::new(0));
-    storage.tick(Timestamp::new(0));
+    storage.tick();
+    storage.tick();
     world.run();
     world.close(storage, log);
     assert!(world.disk.contents(&path).unwrap() == before);
@@ -561,6 +732,65 @@ fn damage_is_reported_where_it_is_and_the_rest_is_read() {
     append(&world, &log, entries[10..].to_vec());
     assert_eq!(all_entries(&log), entries);
     world.close(storage, log);
+}
+
+#[test]
+fn what_lies_before_a_damaged_last_header_is_served() {
+    for headers in 1..=2 {
+        let mut world = World::new(16);
+        let (storage, log) = world.open_log();
+        append(&world, &log, (0..4).map(|index| sized(index, 2, 1000)).collect());
+        roll(&world, &log);
+        append(&world, &log, (4..9).map(|index| sized(index, 2, 1000)).collect());
+        // What is taken back stays in the second segment's file, and must not come back.
+        truncate(&world, &log, Some(6)).unwrap();
+        append(&world, &log, vec![sized(7, 1, 10)]);
+        let entries = all_entries(&log);
+        world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+        let paths = world.files(".log");
+        assert_eq!(paths.len(), 3);
+        for path in paths.iter().rev().take(headers) {
+            world.disk.flip(path, 100, 1).unwrap();
+        }
+        let (storage, log) = world.open_log();
+        let damage = log.damage().unwrap();
+        assert_eq!((&damage.file, damage.first_index), (&paths[2], Index::new(7)));
+        let sound = if headers == 1 { 7 } else { 4 };
+        assert_eq!(log.next_offset(), entries[sound].base_offset);
+        assert_eq!(log.last_log_id().unwrap().index, Index::new(6));
+        let batches = log.read(Offset::new(0), Offset::MAX, 2_000_000).unwrap();
+        let found: Vec<_> = batches.iter().map(|stored| stored.batch.as_bytes().clone()).collect();
+        let first: Vec<_> = entries[..found.len()].iter().map(|entry| entry.body.clone()).collect();
+        assert_eq!(found, first);
+        for entry in &entries[..sound] {
+            let read = log.read(entry.base_offset, Offset::MAX, 1).unwrap();
+            assert_eq!(read[0].batch.as_bytes(), &entry.body);
+        }
+        let behind = log.read(entries[sound].base_offset, Offset::MAX, 1);
+        assert!(matches!(behind, Err(ReadError::Damaged(_))), "{behind:?}");
+        assert!(matches!(submit(&log, vec![entry(7, 1)]), Err(AppendError::Damaged(_))));
+        if headers == 1 {
+            // Taking back what cannot be read repairs the log.
+            truncate(&world, &log, Some(6)).unwrap();
+            append(&world, &log, vec![entries[7].clone()]);
+            assert_eq!(all_entries(&log), entries);
+        }
+        drop(storage);
+    }
+}
+
+#[test]
+fn a_last_segment_cut_short_after_a_clean_stop_is_damage_and_no_torn_tail() {
+    let mut world = World::new(17);
+    let entries = small_directory(&mut world, true);
+    let path = world.files(".log").remove(1);
+    let file = world.disk.open(&path, OpenMode::Write).unwrap();
+    file.set_len(file.len_bytes().unwrap() - 300).unwrap();
+    let (storage, log) = world.open_log();
+    let damage = log.damage().expect("the checkpoint of the stop says that there was more");
+    assert_eq!((&damage.file, damage.last_index), (&path, Some(entries[9].log_id.index)));
+    assert!(matches!(submit(&log, vec![entry(10, 1)]), Err(AppendError::Damaged(_))));
+    drop((storage, log));
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod fixtures;
 mod harness;
 mod model;
 mod threads;
+mod trouble;
 mod verifying;

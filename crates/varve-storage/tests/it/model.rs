@@ -4,9 +4,7 @@ use crate::harness::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use varve_env::disk::{CrashMode, Disk};
-use varve_record::{
-    BatchBuilder, Compression, Index, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp,
-};
+use varve_record::{BatchBuilder, Compression, Index, Offset, ProducerEpoch, ProducerId, Sequence};
 use varve_storage::{Entry, EntryKind, PartitionLog, ProducerCheck, Storage};
 
 /// One thing done to a log.
@@ -37,7 +35,7 @@ enum Step {
 
 /// What an entry is made of.
 #[derive(Clone, Debug)]
-struct Made {
+pub(crate) struct Made {
     kind: u8,
     records: u8,
     value_bytes: u16,
@@ -48,7 +46,7 @@ struct Made {
     term_up: bool,
 }
 
-fn made() -> impl Strategy<Value = Made> {
+pub(crate) fn made() -> impl Strategy<Value = Made> {
     let producer = prop_oneof![2 => Just(None), 1 => (0u8..4).prop_map(Some)];
     let size = prop_oneof![8 => 0u16..300, 2 => 300u16..9000, 1 => 9000u16..40_000];
     (0u8..8, 1u8..5, size, 0u8..5, producer, proptest::bool::weighted(0.1), proptest::bool::weighted(0.05))
@@ -82,20 +80,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// So many cases, or as many as `PROPTEST_CASES` says.
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        config
+    } else {
+        ProptestConfig { cases: usual, ..config }
+    }
+}
+
 /// What a log must hold.
 #[derive(Default)]
-struct Model {
-    entries: Vec<Entry>,
+pub(crate) struct Model {
+    pub(crate) entries: Vec<Entry>,
     /// Entries that were acknowledged: no crash takes them.
-    durable: usize,
-    committed: Option<usize>,
-    log_start: u64,
+    pub(crate) durable: usize,
+    pub(crate) committed: Option<usize>,
+    pub(crate) log_start: u64,
     /// Epoch and next sequence of each producer, by the entries.
-    term: u64,
+    pub(crate) term: u64,
 }
 
 impl Model {
-    fn next_offset(&self) -> u64 {
+    pub(crate) fn next_offset(&self) -> u64 {
         self.entries.last().map_or(0, |entry| entry.next_offset().get())
     }
 
@@ -112,7 +120,7 @@ impl Model {
     }
 
     /// The next entry, as a proposer would make it.
-    fn make(&mut self, made: &Made) -> Entry {
+    pub(crate) fn make(&mut self, made: &Made) -> Entry {
         self.term += u64::from(made.term_up || self.term == 0);
         let index = self.entries.len() as u64;
         let log_id = id(self.term, index);
@@ -145,7 +153,7 @@ impl Model {
         builder.build().unwrap().with_base_offset(Offset::new(self.next_offset()))
     }
 
-    fn truncate(&mut self, keep: usize) {
+    pub(crate) fn truncate(&mut self, keep: usize) {
         self.entries.truncate(keep);
         self.durable = self.durable.min(keep);
     }
@@ -192,7 +200,7 @@ impl Run {
             Step::Tick => {
                 let storage = self.open.as_ref().unwrap().0.clone();
                 for _ in 0..2 {
-                    storage.tick(Timestamp::new(0));
+                    storage.tick();
                     self.run();
                 }
             }
@@ -337,7 +345,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn a_log_does_what_a_list_does(steps in prop::collection::vec(step(), 1..60)) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use varve_env::Env;
-use varve_record::{Index, Offset, PartitionId, Timestamp};
+use varve_record::{Index, Offset, PartitionId};
 use varve_storage::{
     AppendError, Entry, OpenError, PartitionConfig, PartitionLog, ReadError, Storage, StorageConfig,
 };
@@ -40,7 +40,7 @@ fn what_many_threads_append_is_there_after_a_start() {
                 let log = storage.create_partition(PartitionId::new(number), config()).unwrap();
                 for index in 0..ENTRIES {
                     append_and_wait(&log, vec![sized(index, 2, number as usize * 100)]).unwrap();
-                    storage.tick(Timestamp::new(0));
+                    storage.tick();
                 }
             });
         }
