@@ -11,6 +11,7 @@ mod burst;
 mod connection;
 mod limits;
 mod mux;
+mod peer;
 mod protocol;
 
 pub use burst::{BURST_INTERVAL, Burst};
@@ -20,4 +21,9 @@ pub use limits::{
     PREFACE_TIMEOUT,
 };
 pub use mux::{Incoming, Mux};
+pub use peer::{
+    HelloError, PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PEER_PAYLOAD_BYTES_MAX, PEER_PROTOCOL_VERSION,
+    PEER_QUEUE_BYTES_MAX, Payload, PeerAddresses, PeerClient, PeerHandler, PeerIdentity, PeerLane,
+    PeerUnreachable, serve_peer,
+};
 pub use protocol::{HTTP2_PREFACE, PEER_BYTE, PREFACE_BYTES_MAX, Protocol};

@@ -1,9 +1,12 @@
 //! A log of commands, and the state that they make.
 
-use crate::replica::Replica;
-use crate::{OpenReplicaError, ProduceError, Progress};
+use crate::lead::Lead;
+use crate::raft::{CommandApplier, Group, Responses};
+use crate::replica::{Replica, open_log};
+use crate::{GroupError, GroupMembers, GroupSettings, OpenReplicaError, Peers, ProduceError, Progress};
 use bytes::Bytes;
-use std::fmt::{Debug, Display};
+use std::collections::BTreeSet;
+use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -49,16 +52,37 @@ pub enum CommandError {
 type Answer<S> = oneshot::Sender<Result<<S as StateMachine>::Response, ProduceError>>;
 
 /// A log of commands with the state that they make. A clone is another handle on it.
-#[derive(Debug)]
 pub struct CommandLog<S: StateMachine> {
-    commands: mpsc::Sender<(S::Command, Answer<S>)>,
+    way: Way<S>,
     state: watch::Receiver<Arc<S>>,
-    replica: Replica,
+    lead: Lead,
+}
+
+/// How a command gets into the log.
+enum Way<S: StateMachine> {
+    /// Through the owner of a log with a single replica.
+    Owner(mpsc::Sender<(S::Command, Answer<S>)>),
+    /// Through consensus, which leaves the answers here.
+    Group { group: Arc<Group>, responses: Arc<Responses<S::Response>>, clock: Arc<dyn WallClock> },
 }
 
 impl<S: StateMachine> Clone for CommandLog<S> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone(), state: self.state.clone(), replica: self.replica.clone() }
+        let way = match &self.way {
+            Way::Owner(commands) => Way::Owner(commands.clone()),
+            Way::Group { group, responses, clock } => Way::Group {
+                group: Arc::clone(group),
+                responses: Arc::clone(responses),
+                clock: Arc::clone(clock),
+            },
+        };
+        Self { way, state: self.state.clone(), lead: self.lead.clone() }
+    }
+}
+
+impl<S: StateMachine> Debug for CommandLog<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandLog").field("lead", &self.lead).finish_non_exhaustive()
     }
 }
 
@@ -84,7 +108,33 @@ impl<S: StateMachine> CommandLog<S> {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let owner = Owner { replica: replica.clone(), clock: Arc::clone(&env.clock), publish };
         drop(tokio::spawn(owner.run(queue)));
-        Ok(Self { commands, state, replica })
+        Ok(Self { way: Way::Owner(commands), state, lead: Lead::Alone(replica) })
+    }
+
+    /// Opens the log, or makes it, and takes part in its group, as [`Partition::join`](crate::Partition::join). The state is
+    /// that of `initial` until commands are known to be committed.
+    ///
+    /// # Errors
+    /// Where its files cannot be read or written, or are damaged.
+    pub async fn join(
+        env: &Env,
+        storage: &Storage,
+        id: PartitionId,
+        peers: &Peers,
+        group: &GroupSettings,
+        initial: S,
+    ) -> Result<Self, OpenReplicaError> {
+        let log = open_log(env, storage, id, PartitionConfig::default()).await?;
+        if let Some(damage) = log.damage() {
+            return Err(OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)));
+        }
+        let (publish, state) = watch::channel(Arc::new(initial.clone()));
+        let responses = Responses::new();
+        let applier = Box::new(CommandApplier::new(initial, publish, Arc::clone(&responses)));
+        let group = Group::start(env, storage, id, peers, group, log, applier).await?;
+        let clock = Arc::clone(&env.clock);
+        let way = Way::Group { group: Arc::clone(&group), responses, clock };
+        Ok(Self { way, state, lead: Lead::Group(group) })
     }
 
     /// Proposes a command, and waits until it is committed and taken over.
@@ -92,9 +142,76 @@ impl<S: StateMachine> CommandLog<S> {
     /// # Errors
     /// Where its log refused it, or nobody can say.
     pub async fn propose(&self, command: S::Command) -> Result<S::Response, CommandError> {
-        let (answer, outcome) = oneshot::channel();
-        self.commands.send((command, answer)).await.map_err(|_| ProduceError::ShuttingDown)?;
-        Ok(outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?)
+        match &self.way {
+            Way::Owner(commands) => {
+                let (answer, outcome) = oneshot::channel();
+                commands.send((command, answer)).await.map_err(|_| ProduceError::ShuttingDown)?;
+                Ok(outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?)
+            }
+            Way::Group { group, responses, clock } => {
+                let index =
+                    group.commit_command(S::encode(&command), Timestamp::new(clock.now_unix_ms())).await?;
+                Ok(responses.take(index).ok_or(ProduceError::CommitUnknown)?)
+            }
+        }
+    }
+
+    /// Returns once the state has all that was committed when this was called.
+    ///
+    /// # Errors
+    /// Where no leader can be asked.
+    pub async fn linearize(&self) -> Result<(), GroupError> {
+        match &self.lead {
+            Lead::Alone(_) => Ok(()),
+            Lead::Group(group) => group.linearize().await,
+        }
+    }
+
+    /// Who belongs to the log's group.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub fn members(&self) -> Result<GroupMembers, GroupError> {
+        Ok(self.lead.group()?.members())
+    }
+
+    /// As [`Partition::add_learner`](crate::Partition::add_learner).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), GroupError> {
+        self.lead.group()?.add_learner(node).await
+    }
+
+    /// As [`Partition::remove_learner`](crate::Partition::remove_learner).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn remove_learner(&self, node: NodeId) -> Result<(), GroupError> {
+        self.lead.group()?.remove_learner(node).await
+    }
+
+    /// As [`Partition::change_voters`](crate::Partition::change_voters).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), GroupError> {
+        self.lead.group()?.change_voters(voters).await
+    }
+
+    /// As [`Partition::transfer_leadership`](crate::Partition::transfer_leadership).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
+        self.lead.group()?.transfer_leadership(to).await
+    }
+
+    /// Stops taking part in the log's group.
+    pub async fn stop(&self) {
+        if let Lead::Group(group) = &self.lead {
+            group.stop().await;
+        }
     }
 
     /// The state as it is.
@@ -112,7 +229,7 @@ impl<S: StateMachine> CommandLog<S> {
     /// How far the log is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.replica.progress()
+        self.lead.progress()
     }
 }
 

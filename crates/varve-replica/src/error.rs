@@ -122,6 +122,32 @@ impl From<AppendError> for ProduceError {
     }
 }
 
+/// A change of a group that was not made, or of which nobody can say.
+#[derive(Clone, Debug, Error)]
+pub enum GroupError {
+    /// Another replica leads.
+    #[error("this replica does not lead")]
+    NotLeader {
+        /// Who leads, where it is known.
+        leader: Option<NodeId>,
+    },
+    /// It was refused, and nothing was changed.
+    #[error("the group refused: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It may have been made, or not.
+    #[error("the outcome is not known: ask for the members")]
+    Unknown,
+    /// The replica is the only one of its partition for good, and has no group.
+    #[error("the partition has a single replica and no group")]
+    Alone,
+    /// The replica has stopped.
+    #[error("the replica has stopped")]
+    Stopped,
+}
+
 /// A read that gave nothing.
 #[derive(Clone, Debug, Error)]
 pub enum ReadError {

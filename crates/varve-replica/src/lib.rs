@@ -1,18 +1,23 @@
 //! A partition's replica: what is proposed to it, what it has committed, and reading that.
 //!
-//! The write path is `proposer → Replica → log`. The [proposer](Partition::enqueue) alone decides what enters the log of a
-//! partition: conditions, duplicates and append time, against the state at the log's end. The replica makes it committed and
-//! says so. Today a replica is the only voter of its group, so that an entry is committed once it is synced here; Raft comes
-//! in behind the same handle. A [`CommandLog`] is the same for a state machine instead of records.
+//! The write path is `proposer → consensus → log → applied`. A proposer alone decides what enters the log of a partition:
+//! conditions, duplicates and append time, against the state at the log's end. A partition is either [opened](Partition::open)
+//! alone, where what is synced is committed, or [joined](Partition::join) as one replica of a group, where consensus says what
+//! is; the handle is the same. A [`CommandLog`] is the same for a state machine instead of records. Members of groups reach each
+//! other through a [`PeerNetwork`]: in memory, or over sockets.
 //!
-//! It must never know gRPC, gossip or policy. Start reading at [`Partition`], then `proposer`.
+//! It must never know gRPC, gossip or policy. Start reading at [`Partition`], then `proposer`, then `raft`.
 
 mod command_log;
 mod error;
+mod judge;
+mod lead;
+mod members;
 mod partition;
 mod produce;
 mod progress;
 mod proposer;
+mod raft;
 mod read;
 mod replica;
 mod retention;
@@ -20,10 +25,15 @@ mod settings;
 mod status;
 
 pub use command_log::{CommandError, CommandLog, StateMachine};
-pub use error::{OpenReplicaError, ProduceError, ReadError};
+pub use error::{GroupError, OpenReplicaError, ProduceError, ReadError};
+pub use members::GroupMembers;
 pub use partition::{Follower, Partition};
 pub use produce::{Acks, Pending, Produce, Produced};
 pub use progress::Progress;
+pub use raft::{
+    GroupSettings, GroupTiming, MemoryNetwork, PeerError, PeerNetwork, PeerRequest, PeerResponse,
+    PeerTraffic, Peers, WireNetwork,
+};
 pub use read::{Consistency, ReadBatches, Start};
 pub use settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 pub use status::PartitionStatus;

@@ -1,19 +1,22 @@
 //! One partition's replica, as the services use it.
 
+use crate::lead::Lead;
 use crate::produce::Pending;
 use crate::proposer::{Proposal, Proposer};
-use crate::replica::{Replica, State};
+use crate::raft::{Group, GroupProposer, NoApplier, Peers, last_known};
+use crate::replica::{Replica, State, open_log};
 use crate::retention::RetentionClock;
 use crate::settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 use crate::{
-    Consistency, OpenReplicaError, PartitionStatus, Produce, ProduceError, Produced, Progress, ReadBatches,
-    ReadError, Start,
+    Consistency, GroupError, GroupMembers, GroupSettings, OpenReplicaError, PartitionStatus, Produce,
+    ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
 };
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use varve_env::Env;
 use varve_record::{NodeId, Offset, PartitionId, Timestamp};
-use varve_storage::{self as storage, PartitionLog, Storage};
+use varve_storage::{self as storage, Damage, PartitionLog, Storage};
 
 /// One partition's replica with its proposer. A clone is another handle on it.
 #[derive(Clone, Debug)]
@@ -25,7 +28,7 @@ pub struct Partition {
 struct Shared {
     id: PartitionId,
     env: Env,
-    replica: Replica,
+    lead: Lead,
     proposals: mpsc::Sender<Proposal>,
     /// Bytes of batches between their arrival and their sync.
     room: Arc<Semaphore>,
@@ -49,16 +52,56 @@ impl Partition {
         let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
         let proposer = Proposer::new(replica.clone(), Arc::clone(&env.clock));
         drop(tokio::spawn(proposer.run(queue)));
-        let clock = RetentionClock::new(replica.log().last_append_time());
+        Ok(Self::over(env, id, Lead::Alone(replica), proposals, settings.retention))
+    }
+
+    /// Opens the partition, or makes it, and takes part in its group: with the other voters of a new one, or as one that a
+    /// leader will tell what is what. A damaged one opens too: it can be read where it is sound, takes nothing, and keeps out
+    /// of the group.
+    ///
+    /// # Errors
+    /// Where its files cannot be read or written, or its log ends before what it had acknowledged.
+    pub async fn join(
+        env: &Env,
+        storage: &Storage,
+        id: PartitionId,
+        peers: &Peers,
+        settings: PartitionSettings,
+        group: &GroupSettings,
+    ) -> Result<Self, OpenReplicaError> {
+        let producers_max = settings.log.producers_max;
+        let log = open_log(env, storage, id, settings.log).await?;
+        let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
+        if let Some(damage) = log.damage() {
+            let noted = log.clone();
+            let state = env.blocking.run(move || last_known(&noted)).await;
+            drop(tokio::spawn(refuse(queue, damage)));
+            let lead = Lead::Alone(Replica::idle(log, state));
+            return Ok(Self::over(env, id, lead, proposals, settings.retention));
+        }
+        let group = Group::start(env, storage, id, peers, group, log, Box::new(NoApplier)).await?;
+        let proposer = GroupProposer::new(Arc::clone(&group), Arc::clone(&env.clock), producers_max);
+        drop(tokio::spawn(proposer.run(queue)));
+        Ok(Self::over(env, id, Lead::Group(group), proposals, settings.retention))
+    }
+
+    fn over(
+        env: &Env,
+        id: PartitionId,
+        lead: Lead,
+        proposals: mpsc::Sender<Proposal>,
+        retention: storage::Retention,
+    ) -> Self {
+        let clock = RetentionClock::new(lead.log().last_append_time());
         let shared = Shared {
             id,
             env: env.clone(),
-            replica,
+            lead,
             proposals,
             room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
-            retention: Mutex::new((settings.retention, clock)),
+            retention: Mutex::new((retention, clock)),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Hands a batch over to the proposer; waits while too much is in flight. Batches of one caller are appended in the order
@@ -72,8 +115,8 @@ impl Partition {
         let room = room.map_err(|_| ProduceError::ShuttingDown)?;
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Produce { produce, answer, room };
-        self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
-        Ok(Pending { outcome, committed: self.shared.replica.committed() })
+        self.shared.proposals.send(proposal).await.map_err(|_| self.closed())?;
+        Ok(Pending { outcome, committed: self.shared.lead.committed() })
     }
 
     /// Appends a batch and waits as its [`Acks`](crate::Acks) say.
@@ -87,13 +130,13 @@ impl Partition {
     /// How far the partition is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.shared.replica.progress()
+        self.shared.lead.progress()
     }
 
     /// Follows how far the partition is.
     #[must_use]
     pub fn follow(&self) -> Follower {
-        Follower(self.shared.replica.watch())
+        Follower(self.shared.lead.watch())
     }
 
     /// Reads whole committed batches from the one that holds `from`, up to about `max_bytes`, at least one where there is
@@ -122,14 +165,20 @@ impl Partition {
     ///
     /// # Errors
     /// Where freshness cannot be had here.
-    #[expect(clippy::unused_async, reason = "a read index asks the other voters, once there are any")]
     pub async fn barrier(&self, consistency: Consistency) -> Result<Offset, ReadError> {
-        let progress = self.progress();
-        match (consistency, progress.leader) {
+        match (consistency, &self.shared.lead) {
+            (Consistency::Committed, _) => {}
             // The only voter knows all that was acknowledged.
-            (Consistency::Committed, _) | (Consistency::Linearizable, Some(_)) => Ok(progress.high_watermark),
-            (Consistency::Linearizable, None) => Err(ReadError::NotLeader { leader: None }),
+            (Consistency::Linearizable, Lead::Alone(replica)) if replica.progress().leader.is_some() => {}
+            (Consistency::Linearizable, Lead::Alone(_)) => return Err(ReadError::NotLeader { leader: None }),
+            (Consistency::Linearizable, Lead::Group(group)) => {
+                group.linearize().await.map_err(|error| match error {
+                    GroupError::NotLeader { leader } => ReadError::NotLeader { leader },
+                    _ => ReadError::ShuttingDown,
+                })?;
+            }
         }
+        Ok(self.progress().high_watermark)
     }
 
     /// Returns once all below `offset` is committed here; the caller bounds the time.
@@ -166,7 +215,7 @@ impl Partition {
     pub async fn trim(&self, before: Offset) -> Result<Offset, ProduceError> {
         let (answer, outcome) = oneshot::channel();
         let proposal = Proposal::Trim { before, answer };
-        self.shared.proposals.send(proposal).await.map_err(|_| ProduceError::ShuttingDown)?;
+        self.shared.proposals.send(proposal).await.map_err(|_| self.closed())?;
         outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))
     }
 
@@ -215,8 +264,61 @@ impl Partition {
         self.shared.room.close();
     }
 
+    /// Who belongs to the partition's group.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub fn members(&self) -> Result<GroupMembers, GroupError> {
+        Ok(self.shared.lead.group()?.members())
+    }
+
+    /// Adds a member that does not vote, and waits until it has nearly all of the log; the caller bounds the time.
+    ///
+    /// # Errors
+    /// Where this replica does not lead, or the change is refused or unknown.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), GroupError> {
+        self.shared.lead.group()?.add_learner(node).await
+    }
+
+    /// Takes a member away that does not vote.
+    ///
+    /// # Errors
+    /// As [`Partition::add_learner`].
+    pub async fn remove_learner(&self, node: NodeId) -> Result<(), GroupError> {
+        self.shared.lead.group()?.remove_learner(node).await
+    }
+
+    /// Makes members the voters, in one joint change. A voter that is none any more leaves the group.
+    ///
+    /// # Errors
+    /// As [`Partition::add_learner`].
+    pub async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), GroupError> {
+        self.shared.lead.group()?.change_voters(voters).await
+    }
+
+    /// Asks another voter to lead, and returns at once: [`Partition::follow`] tells when it does.
+    ///
+    /// # Errors
+    /// As [`Partition::add_learner`].
+    pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
+        self.shared.lead.group()?.transfer_leadership(to).await
+    }
+
+    /// Stops taking part in the partition's group, and takes no more batches. Without a group as [`Partition::close`].
+    pub async fn stop(&self) {
+        self.close();
+        if let Lead::Group(group) = &self.shared.lead {
+            group.stop().await;
+        }
+    }
+
     fn log(&self) -> &PartitionLog {
-        self.shared.replica.log()
+        self.shared.lead.log()
+    }
+
+    /// Why nobody takes proposals any more.
+    fn closed(&self) -> ProduceError {
+        self.log().stopped().map_or(ProduceError::ShuttingDown, ProduceError::Stopped)
     }
 
     fn check_range(&self, offset: Offset) -> Result<(), ReadError> {
@@ -268,6 +370,13 @@ impl Partition {
             }
             other => ReadError::Io { file: Default::default(), reason: other.to_string() },
         }
+    }
+}
+
+/// Refuses whatever is proposed to a damaged replica.
+async fn refuse(mut proposals: mpsc::Receiver<Proposal>, damage: Damage) {
+    while let Some(proposal) = proposals.recv().await {
+        proposal.answer(Err(ProduceError::Damaged(damage.clone())));
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ProduceError;
 use crate::replica::{Committed, Extent};
 use tokio::sync::oneshot;
-use varve_record::{Batch, Index, Offset, Timestamp};
+use varve_record::{Batch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 /// When a produce is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,8 +62,19 @@ impl Produced {
 pub(crate) enum Outcome {
     /// It is decided.
     Done(Result<Produced, ProduceError>),
-    /// It is a duplicate of an entry that is not committed yet.
-    Duplicate { of: Index, produced: Produced },
+    /// It is a duplicate of a batch that may not be committed yet.
+    Duplicate { of: Original, produced: Produced },
+}
+
+/// A batch of an idempotent producer that lies in the log, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Original {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: ProducerEpoch,
+    pub(crate) sequence: Sequence,
+    pub(crate) record_count: u32,
+    pub(crate) first_offset: Offset,
+    pub(crate) next_offset: Offset,
 }
 
 /// A batch on its way into the log: the proposer has it or will have it. To drop it takes nothing back.
@@ -84,7 +95,7 @@ impl Pending {
         match self.outcome.await {
             Ok(Outcome::Done(result)) => result,
             Ok(Outcome::Duplicate { of, produced }) => {
-                self.committed.reached(of).await?;
+                self.committed.reached(&of).await?;
                 Ok(produced)
             }
             // The proposer went away with the batch; the log may have taken it.

@@ -1,17 +1,18 @@
-//! The one task that decides what enters a partition's log.
+//! The one task that decides what enters the log of a partition with a single replica.
 //!
 //! It owns the log's end: conditions, duplicates and append times are judged here and nowhere else, in the order in which
 //! batches arrive, entries that are not synced yet included. The sync itself is the writer's, which folds all that was
 //! appended in the meantime into one.
 
+use crate::judge::{Verdict, judge};
 use crate::produce::Outcome;
 use crate::replica::Replica;
 use crate::{Acks, Produce, ProduceError, Produced};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use varve_env::WallClock;
-use varve_record::{Batch, Offset, Timestamp};
-use varve_storage::{Entry, ProducerCheck};
+use varve_record::{Offset, Timestamp};
+use varve_storage::Entry;
 
 /// What the proposer is asked to do.
 #[derive(Debug)]
@@ -49,50 +50,11 @@ impl Proposer {
     }
 
     fn produce(&self, produce: Produce, answer: oneshot::Sender<Outcome>, room: OwnedSemaphorePermit) {
-        match self.judge(&produce) {
-            Ok(None) => self.append(produce, answer, room),
+        match judge(self.replica.log(), &produce) {
+            Ok(Verdict::Append) => self.append(produce, answer, room),
             // Whoever does not wait for the answer any more does not need it.
-            Ok(Some(duplicate)) => drop(answer.send(duplicate)),
+            Ok(Verdict::Duplicate { of, produced }) => drop(answer.send(Outcome::Duplicate { of, produced })),
             Err(refusal) => drop(answer.send(Outcome::Done(Err(refusal)))),
-        }
-    }
-
-    /// Whether the batch may be appended, is there already, or must be refused.
-    fn judge(&self, produce: &Produce) -> Result<Option<Outcome>, ProduceError> {
-        // A retry of a conditional append finds its own first attempt at the offset that it expects, so duplicates are
-        // looked for first.
-        if let Some(duplicate) = self.judge_producer(&produce.batch)? {
-            return Ok(Some(duplicate));
-        }
-        match produce.expected_offset {
-            Some(expected) if expected != self.replica.log().next_offset() => {
-                let actual = self.replica.log().next_offset();
-                Err(ProduceError::ExpectedOffsetMismatch { expected, actual })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn judge_producer(&self, batch: &Batch) -> Result<Option<Outcome>, ProduceError> {
-        let Some((id, epoch, sequence)) = batch.producer() else { return Ok(None) };
-        match self.replica.log().check_producer(id, epoch, sequence, batch.record_count()) {
-            ProducerCheck::New => Ok(None),
-            ProducerCheck::Duplicate { first_offset, next_offset, append_time, index } => {
-                let produced = Produced {
-                    first_offset: Some(first_offset),
-                    next_offset: Some(next_offset),
-                    append_time: Some(append_time),
-                    duplicate: true,
-                };
-                Ok(Some(Outcome::Duplicate { of: index, produced }))
-            }
-            ProducerCheck::OutOfOrder { expected } => {
-                Err(ProduceError::OutOfOrderSequence { id, expected, found: sequence })
-            }
-            ProducerCheck::Fenced { current_epoch } => {
-                Err(ProduceError::Fenced { id, found: epoch, current: current_epoch })
-            }
-            ProducerCheck::UnknownProducer => Err(ProduceError::UnknownProducer { id }),
         }
     }
 

@@ -1,12 +1,14 @@
 //! The only voter of its group: what is synced here is committed.
 
+use crate::produce::Original;
 use crate::{OpenReplicaError, ProduceError, Progress};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{oneshot, watch};
 use varve_env::Env;
 use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 use varve_storage::{
-    AppendError, Entry, LogId, OpenError, PartitionConfig, PartitionLog, StopReason, Storage, Vote,
+    AppendError, Entry, LogId, OpenError, PartitionConfig, PartitionLog, ProducerCheck, StopReason, Storage,
+    Vote,
 };
 
 /// A group's log, and how far it is committed.
@@ -21,21 +23,56 @@ pub(crate) struct Replica {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct State {
     /// Entries below it are committed.
-    next_index: Index,
+    pub(crate) next_index: Index,
     pub(crate) progress: Progress,
-    stopped: bool,
+    /// Nothing will be committed here any more.
+    pub(crate) stopped: bool,
 }
 
-/// Waits for an entry's commit.
+impl State {
+    /// What is known of a log before anything is.
+    pub(crate) fn unknown() -> Self {
+        let progress = Progress {
+            high_watermark: Offset::default(),
+            log_start_offset: Offset::default(),
+            leader: None,
+            term: Term::default(),
+        };
+        Self { next_index: Index::default(), progress, stopped: false }
+    }
+}
+
+/// Waits for the commit of what lies in the log.
 #[derive(Clone, Debug)]
-pub(crate) struct Committed(watch::Receiver<State>);
+pub(crate) struct Committed {
+    state: watch::Receiver<State>,
+    log: PartitionLog,
+}
 
 impl Committed {
-    /// Returns once the entry is committed.
-    pub(crate) async fn reached(&mut self, index: Index) -> Result<(), ProduceError> {
-        match self.0.wait_for(|state| state.stopped || state.next_index > index).await {
-            Ok(state) if state.next_index > index => Ok(()),
-            _ => Err(ProduceError::CommitUnknown),
+    pub(crate) fn new(state: watch::Receiver<State>, log: PartitionLog) -> Self {
+        Self { state, log }
+    }
+
+    /// Returns once a batch is committed that was in the log when this was called.
+    pub(crate) async fn reached(&mut self, original: &Original) -> Result<(), ProduceError> {
+        let is_committed = |state: &State| state.progress.high_watermark >= original.next_offset;
+        let leadership = |state: &State| (state.progress.leader, state.progress.term);
+        let before = leadership(&self.state.borrow());
+        let over = |state: &State| state.stopped || leadership(state) != before;
+        let reached = match self.state.wait_for(|state| is_committed(state) || over(state)).await {
+            Ok(state) => is_committed(&state),
+            Err(_) => false,
+        };
+        // A new leader may have taken the batch back and put another in its place.
+        if reached && self.still_holds(original) { Ok(()) } else { Err(ProduceError::CommitUnknown) }
+    }
+
+    fn still_holds(&self, original: &Original) -> bool {
+        let Original { id, epoch, sequence, record_count, first_offset, .. } = *original;
+        match self.log.check_producer(id, epoch, sequence, record_count) {
+            ProducerCheck::Duplicate { first_offset: found, .. } => found == first_offset,
+            _ => false,
         }
     }
 }
@@ -69,16 +106,17 @@ impl Replica {
         Ok(replica)
     }
 
+    /// A replica that is read and nothing else.
+    pub(crate) fn idle(log: PartitionLog, state: State) -> Self {
+        Self { log, term: state.progress.term, state: watch::Sender::new(state) }
+    }
+
     pub(crate) fn log(&self) -> &PartitionLog {
         &self.log
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
-    }
-
-    pub(crate) fn committed(&self) -> Committed {
-        Committed(self.state.subscribe())
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -200,7 +238,7 @@ fn commit(log: &PartitionLog, state: &watch::Sender<State>, index: Index, next_o
     });
 }
 
-async fn open_log(
+pub(crate) async fn open_log(
     env: &Env,
     storage: &Storage,
     id: PartitionId,

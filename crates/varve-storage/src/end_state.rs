@@ -1,5 +1,6 @@
 //! The state of a log as of one of its entries.
 
+use crate::checkpoint;
 use crate::producers::ProducerBatch;
 use crate::{Entry, EntryKind, LogId, ProducerTable};
 use bytes::Bytes;
@@ -41,8 +42,23 @@ impl EndState {
         self.last.map_or(Index::new(0), |last| last.index.next())
     }
 
-    /// Takes the next entry into account. Decides by the entry alone, so that every replica comes to the same state.
-    pub(crate) fn apply(&mut self, entry: &Entry, batch: Option<&Batch>, producers_max: usize) {
+    /// The state's bytes, as in a checkpoint.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = Vec::new();
+        checkpoint::encode(self, &mut bytes);
+        bytes.into()
+    }
+
+    /// Reads a state; `None` where the bytes are none.
+    #[must_use]
+    pub fn decode(bytes: Bytes) -> Option<Self> {
+        checkpoint::decode(bytes)
+    }
+
+    /// Takes the next entry into account, `batch` beside it where it holds one. Decides by the entry alone, so that every
+    /// replica comes to the same state. `producers_max` is the log's [`PartitionConfig::producers_max`](crate::PartitionConfig).
+    pub fn apply(&mut self, entry: &Entry, batch: Option<&Batch>, producers_max: usize) {
         match entry.kind {
             EntryKind::Blank | EntryKind::Command => {}
             EntryKind::Batch => self.apply_producer(entry, batch, producers_max),

@@ -151,12 +151,17 @@ impl Slots {
 
     /// Takes away the segments that lie wholly before an offset and an entry; never the last.
     pub(crate) fn take_before(&mut self, log_start: Offset, index: Index) -> Vec<Slot> {
+        let count = self.count_before(log_start, index);
+        self.0.drain(..count).collect()
+    }
+
+    /// How many segments lie wholly before an offset and an entry, the last left out.
+    pub(crate) fn count_before(&self, log_start: Offset, index: Index) -> usize {
         let goes = |next: &Slot| {
             next.segment.first_index <= index
                 && next.segment.base_offset().is_some_and(|base| base <= log_start)
         };
-        let count = self.0.iter().skip(1).take_while(|next| goes(next)).count();
-        self.0.drain(..count).collect()
+        self.0.iter().skip(1).take_while(|next| goes(next)).count()
     }
 
     /// Takes away the segments that begin at or behind an entry.

@@ -1,7 +1,8 @@
-//! The listener, met by peers of every kind.
+//! The listener, met by peers of every kind, and connections between nodes.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod accept;
+mod peer;
 mod support;
 mod telling;

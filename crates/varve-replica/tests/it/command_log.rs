@@ -6,7 +6,7 @@ use varve_replica::{CommandLog, OpenReplicaError, StateMachine};
 
 /// Adds numbers, and refuses odd ones.
 #[derive(Clone, Debug, Default)]
-struct Sum(i64);
+pub(crate) struct Sum(pub(crate) i64);
 
 impl StateMachine for Sum {
     type Command = i64;

@@ -1,11 +1,16 @@
-//! A partition and a command log, on a disk in memory.
+//! A partition and a command log, on a disk in memory: alone, and as a group over links in memory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod cluster;
+mod command_group;
 mod command_log;
 mod damage;
+mod faults;
 mod fixture;
+mod group;
 mod producers;
 mod reading;
 mod retention;
+mod wire;
 mod writing;

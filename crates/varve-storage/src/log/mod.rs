@@ -329,6 +329,12 @@ impl PartitionLog {
         self.0.entries(from, until, max_bytes)
     }
 
+    /// As [`PartitionLog::entries`], from memory alone: `None` where `from` is not in the tail cache. Never blocks.
+    #[must_use]
+    pub fn try_entries_cached(&self, from: Index, until: Index, max_bytes: usize) -> Option<Vec<Entry>> {
+        self.0.try_entries_cached(from, until, max_bytes)
+    }
+
     /// As [`PartitionLog::read`], from memory alone: `None` where `from` is not in the tail cache. Never blocks.
     #[must_use]
     pub fn try_read_cached(&self, from: Offset, until: Offset, max_bytes: usize) -> Option<Vec<StoredBatch>> {
@@ -368,6 +374,21 @@ impl PartitionLog {
     /// deleted. Never the last segment. Does not block.
     pub fn trim(&self, new_start: Offset) {
         let segments = self.0.lock().trim(new_start);
+        if !segments.is_empty() {
+            self.0.enqueue([Op::Drop { segments }]);
+        }
+    }
+
+    /// Records before `new_start` are no longer served, and nothing is deleted: whoever else reads the log by index says when
+    /// it may be, by [`PartitionLog::purge`]. Does not block.
+    pub fn set_log_start(&self, new_start: Offset) {
+        self.0.lock().move_start(new_start);
+    }
+
+    /// Deletes segments whose entries are all at or before `upto`, committed, and trimmed; never the last segment. Does not
+    /// block.
+    pub fn purge(&self, upto: Index) {
+        let segments = self.0.lock().take_trimmed(upto.next());
         if !segments.is_empty() {
             self.0.enqueue([Op::Drop { segments }]);
         }
@@ -422,6 +443,14 @@ impl PartitionLog {
     /// Where it is damaged or cannot be read.
     pub fn checkpoint_at_first_segment(&self) -> Result<EndState, ReadError> {
         self.0.checkpoint_at_first_segment()
+    }
+
+    /// The state before the first entry that would be kept if all that is trimmed were purged now. May block on the disk.
+    ///
+    /// # Errors
+    /// Where it is damaged or cannot be read.
+    pub fn checkpoint_after_purge(&self) -> Result<EndState, ReadError> {
+        self.0.checkpoint_after_purge()
     }
 
     /// Makes a snapshot durable in place of the one before. Blocks.

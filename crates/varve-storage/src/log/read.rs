@@ -5,7 +5,7 @@ use super::state::{LogState, Op};
 use super::{LogInner, StoredBatch};
 use crate::frame::{FrameHeader, FrameKind};
 use crate::replay::to_entry;
-use crate::segment::Slot;
+use crate::segment::{Segment, Slot};
 use crate::segment_file::{load_index, open_for_reading, read_checkpoint};
 use crate::sparse_index::{IndexPoint, SparseIndex};
 use crate::{Damage, EndState, Entry, EntryKind, FileError, LogId, ReadError, StopReason};
@@ -72,6 +72,23 @@ impl LogInner {
             };
         }
         Err(ReadError::Stopped(StopReason::Closed))
+    }
+
+    pub(crate) fn try_entries_cached(
+        &self,
+        from: Index,
+        until: Index,
+        max_bytes: usize,
+    ) -> Option<Vec<Entry>> {
+        let state = self.lock();
+        let end = state.next_index().min(until);
+        if from >= end || state.failed().is_some() {
+            return None;
+        }
+        let mut entries = Vec::new();
+        let cached = state.cache.starting_at(from)?.take_while(|entry| entry.log_id.index < end).cloned();
+        take_bounded(cached, max_bytes, &mut entries, |entry| entry.body.len());
+        Some(entries)
     }
 
     pub(crate) fn try_read_cached(
@@ -184,8 +201,16 @@ impl LogInner {
     }
 
     pub(crate) fn checkpoint_at_first_segment(&self) -> Result<EndState, ReadError> {
+        self.checkpoint_at(|state| Arc::clone(&state.slots.first().segment))
+    }
+
+    pub(crate) fn checkpoint_after_purge(&self) -> Result<EndState, ReadError> {
+        self.checkpoint_at(|state| Arc::clone(state.first_untrimmed()))
+    }
+
+    fn checkpoint_at(&self, choose: impl Fn(&LogState) -> Arc<Segment>) -> Result<EndState, ReadError> {
         for _ in 0..TRIES_MAX {
-            let segment = Arc::clone(&self.lock().slots.first().segment);
+            let segment = choose(&self.lock());
             let damaged = |reason| {
                 let (file, first_index) = (segment.path.clone(), segment.first_index);
                 ReadError::Damaged(Damage { file, position: 0, first_index, last_index: None, reason })

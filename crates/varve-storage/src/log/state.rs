@@ -229,17 +229,40 @@ impl LogState {
 
     /// Moves the log's start; gives the segments that are to be deleted.
     pub(crate) fn trim(&mut self, new_start: Offset) -> Vec<Arc<Segment>> {
+        self.move_start(new_start);
+        self.take_trimmed(Index::new(u64::MAX))
+    }
+
+    /// Moves the log's start, and deletes nothing.
+    pub(crate) fn move_start(&mut self, new_start: Offset) {
         let new_start = new_start.min(self.end.next_offset);
         self.trimmed_to = self.trimmed_to.max(new_start);
         self.log_start = self.log_start.max(new_start);
+    }
+
+    /// Takes away the segments that lie before the log's start and before an entry.
+    pub(crate) fn take_trimmed(&mut self, before: Index) -> Vec<Arc<Segment>> {
         // While segments are being changed none goes: the next trim takes them.
-        let Some(committed) = self.committed.filter(|_| !self.truncating && self.stopped.is_none()) else {
+        if self.truncating || self.stopped.is_some() {
             return Vec::new();
-        };
-        let gone = self.slots.take_before(self.log_start, committed.next().min(self.durable_below));
+        }
+        let Some(end) = self.trimmable_below() else { return Vec::new() };
+        let gone = self.slots.take_before(self.log_start, end.min(before));
         let segments: Vec<_> = gone.into_iter().map(|slot| slot.segment).collect();
         segments.iter().for_each(|segment| segment.mark_dropped());
         segments
+    }
+
+    /// The segment that will be the first once all that is trimmed is deleted.
+    pub(crate) fn first_untrimmed(&self) -> &Arc<Segment> {
+        let end = self.trimmable_below().unwrap_or_default();
+        let gone = self.slots.count_before(self.log_start, end);
+        &self.slots.all()[gone].segment
+    }
+
+    /// Entries below are committed and durable.
+    fn trimmable_below(&self) -> Option<Index> {
+        Some(self.committed?.next().min(self.durable_below))
     }
 
     /// Where retention would trim the log, and whether all of the last segment has expired.

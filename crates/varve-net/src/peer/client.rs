@@ -1,0 +1,234 @@
+//! The asking side: connections to peers, made when they are needed.
+
+use super::frame::{Frame, FrameKind, Payload, read_frame, write_frame};
+use super::hello::{HelloError, PeerIdentity, greet};
+use super::{PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PeerLane};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+use varve_env::Entropy;
+use varve_env::net::{BoxStream, Network};
+
+/// Bytes that wait to be written to one connection; over it callers wait.
+pub const PEER_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The first pause after a connection failed, and the longest. Until it is over, requests fail at once.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// Says where a node is reached, as `host:port`; `None` where that is not known now.
+pub type PeerAddresses = Arc<dyn Fn(u64) -> Option<String> + Send + Sync>;
+
+/// A request that got no answer.
+#[derive(Clone, Debug, Error)]
+#[error("node {node} cannot be reached: {reason}")]
+pub struct PeerUnreachable {
+    /// The node.
+    pub node: u64,
+    /// Why not.
+    pub reason: Arc<str>,
+}
+
+/// Asks other nodes, over one connection for each node and lane, made when it is needed, shared by all who ask, and made
+/// again when it fails. Cheap to clone.
+#[derive(Clone)]
+pub struct PeerClient(Arc<Shared>);
+
+struct Shared {
+    network: Arc<dyn Network>,
+    entropy: Arc<dyn Entropy>,
+    this: PeerIdentity,
+    addresses: PeerAddresses,
+    lanes: Mutex<BTreeMap<(u64, PeerLane), Lane>>,
+}
+
+#[derive(Clone)]
+struct Lane {
+    calls: mpsc::Sender<Call>,
+    room: Arc<Semaphore>,
+}
+
+/// Where an answer goes, or why there is none.
+type Answer = oneshot::Sender<Result<Bytes, Arc<str>>>;
+
+struct Call {
+    payload: Payload,
+    answer: Answer,
+    /// Given back when the call is written.
+    room: OwnedSemaphorePermit,
+}
+
+impl PeerClient {
+    /// A client that has no connection yet.
+    #[must_use]
+    pub fn new(
+        network: Arc<dyn Network>,
+        entropy: Arc<dyn Entropy>,
+        this: PeerIdentity,
+        addresses: PeerAddresses,
+    ) -> Self {
+        Self(Arc::new(Shared { network, entropy, this, addresses, lanes: Mutex::default() }))
+    }
+
+    /// Asks a node, and gives its answer; the caller bounds the time. Requests on one lane are sent in the order of the first
+    /// polls.
+    ///
+    /// # Errors
+    /// Where there is no connection, or it fails: it is not known whether the request arrived.
+    pub async fn call(&self, node: u64, lane: PeerLane, payload: Payload) -> Result<Bytes, PeerUnreachable> {
+        let unreachable = |reason: Arc<str>| PeerUnreachable { node, reason };
+        let Lane { calls, room } = self.lane(node, lane);
+        let bytes = u32::try_from(payload.len_bytes().clamp(1, PEER_QUEUE_BYTES_MAX)).unwrap_or(u32::MAX);
+        let closed = || unreachable("the client is closing".into());
+        let room = room.acquire_many_owned(bytes).await.map_err(|_| closed())?;
+        let (answer, answered) = oneshot::channel();
+        calls.send(Call { payload, answer, room }).await.map_err(|_| closed())?;
+        match answered.await {
+            Ok(result) => result.map_err(unreachable),
+            Err(_) => Err(closed()),
+        }
+    }
+
+    fn lane(&self, node: u64, lane: PeerLane) -> Lane {
+        let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = lanes.entry((node, lane)).or_insert_with(|| {
+            let (calls, queue) = mpsc::channel(PEER_FLIGHTS_MAX);
+            let worker = Worker { shared: Arc::downgrade(&self.0), node, lane };
+            drop(tokio::spawn(worker.run(queue)));
+            Lane { calls, room: Arc::new(Semaphore::new(PEER_QUEUE_BYTES_MAX)) }
+        });
+        made.clone()
+    }
+}
+
+impl fmt::Debug for PeerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerClient").field("this", &self.0.this).finish_non_exhaustive()
+    }
+}
+
+/// Owns one connection.
+struct Worker {
+    shared: std::sync::Weak<Shared>,
+    node: u64,
+    lane: PeerLane,
+}
+
+impl Worker {
+    async fn run(self, mut calls: mpsc::Receiver<Call>) {
+        let mut backoff = BACKOFF_MIN;
+        while let Some(first) = calls.recv().await {
+            let Some(shared) = self.shared.upgrade() else { return };
+            let reason: Arc<str> = match self.connect(&shared).await {
+                Ok(stream) => {
+                    backoff = BACKOFF_MIN;
+                    drop(shared);
+                    let Err(error) = converse(stream, first, &mut calls).await else { return };
+                    error.to_string().into()
+                }
+                Err(error) => {
+                    let reason: Arc<str> = error.to_string().into();
+                    drop(first.answer.send(Err(Arc::clone(&reason))));
+                    reason
+                }
+            };
+            tracing::debug!(node = self.node, lane = ?self.lane, %reason, "no connection to the peer");
+            self.pause(backoff, &reason, &mut calls).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn connect(&self, shared: &Shared) -> Result<BoxStream, HelloError> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "its address is not known");
+        let address = (shared.addresses)(self.node).ok_or_else(missing)?;
+        let connecting = async {
+            let mut stream = shared.network.connect(address).await?;
+            let greeting = greet(&mut stream, shared.this, self.node, self.lane);
+            tokio::time::timeout(PEER_HELLO_TIMEOUT, greeting).await.map_err(|_| timed_out())??;
+            Ok(stream)
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| timed_out())?
+    }
+
+    /// Refuses what is asked until it is time to try again.
+    async fn pause(&self, backoff: Duration, reason: &Arc<str>, calls: &mut mpsc::Receiver<Call>) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        // Half of it by chance, so that nodes do not all come at once.
+        let half_ms = u64::try_from(backoff.as_millis() / 2).unwrap_or(u64::MAX);
+        let until = Instant::now() + Duration::from_millis(half_ms + shared.entropy.below(half_ms + 1));
+        drop(shared);
+        while let Ok(Some(call)) = tokio::time::timeout_at(until, calls.recv()).await {
+            drop(call.answer.send(Err(Arc::clone(reason))));
+        }
+    }
+}
+
+/// Sends what is asked and hands out what is answered until the connection fails; `Ok` where nobody asks any more.
+async fn converse(stream: BoxStream, first: Call, calls: &mut mpsc::Receiver<Call>) -> io::Result<()> {
+    let waiting: Mutex<BTreeMap<u64, Answer>> = Mutex::default();
+    let (reading, mut writing) = tokio::io::split(stream);
+    let mut reading = BufReader::with_capacity(READ_AHEAD_BYTES, reading);
+    let write = async {
+        let mut id = 0_u64;
+        let mut next = Some(first);
+        while let Some(Call { payload, answer, room }) = next {
+            id += 1;
+            lock(&waiting).insert(id, answer);
+            write_frame(&mut writing, FrameKind::Request, id, payload).await?;
+            drop(room);
+            next = match calls.try_recv() {
+                Ok(call) => Some(call),
+                Err(_) => {
+                    writing.flush().await?;
+                    calls.recv().await
+                }
+            };
+        }
+        io::Result::Ok(())
+    };
+    let read = async {
+        loop {
+            match read_frame(&mut reading).await? {
+                Some(Frame { kind: FrameKind::Response, id, payload }) => {
+                    // Whoever asked may have given up.
+                    if let Some(answer) = lock(&waiting).remove(&id) {
+                        drop(answer.send(Ok(payload)));
+                    }
+                }
+                Some(_) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a request where answers come"));
+                }
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = write => ended,
+        ended = read => ended,
+    };
+    let reason: Arc<str> = match &ended {
+        Ok(()) => "the client is closing".into(),
+        Err(error) => error.to_string().into(),
+    };
+    for (_, answer) in std::mem::take(&mut *lock(&waiting)) {
+        drop(answer.send(Err(Arc::clone(&reason))));
+    }
+    ended
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn timed_out() -> HelloError {
+    HelloError::Io(io::ErrorKind::TimedOut.into())
+}

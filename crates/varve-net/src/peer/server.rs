@@ -1,0 +1,91 @@
+//! The answering side of a connection between peers.
+
+use super::frame::{Frame, FrameKind, Payload, read_frame, write_frame};
+use super::hello::{HelloError, PeerIdentity, welcome};
+use super::{PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PeerLane};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+
+/// What is read ahead of a connection.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// Bytes of requests of one connection that are answered at the same time; over it nothing more is read.
+const FLYING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Answers the requests of one peer.
+pub trait PeerHandler: Send + Sync + 'static {
+    /// Answers one request. Those of one connection are first polled in the order in which they came.
+    fn answer(&self, from: u64, lane: PeerLane, request: Bytes) -> BoxFuture<'static, Payload>;
+}
+
+/// Serves a connection that a peer has made, with the byte that tells peers still to be read, until it ends. The caller bounds
+/// how many there are.
+///
+/// # Errors
+/// Where the other side is no peer of this cluster, or breaks the protocol; the connection is then closed.
+pub async fn serve_peer(
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    this: PeerIdentity,
+    handler: &dyn PeerHandler,
+) -> Result<(), HelloError> {
+    let (from, lane) = match tokio::time::timeout(PEER_HELLO_TIMEOUT, welcome(&mut stream, this)).await {
+        Ok(welcomed) => welcomed?,
+        Err(_) => return Err(HelloError::Io(io::ErrorKind::TimedOut.into())),
+    };
+    let (reading, mut writing) = tokio::io::split(stream);
+    let mut reading = BufReader::with_capacity(READ_AHEAD_BYTES, reading);
+    let (answers, mut outgoing) = mpsc::channel::<(u64, Payload)>(PEER_FLIGHTS_MAX);
+    let write = async {
+        while let Some((id, payload)) = outgoing.recv().await {
+            write_frame(&mut writing, FrameKind::Response, id, payload).await?;
+            // What is ready goes out together.
+            if outgoing.is_empty() {
+                writing.flush().await?;
+            }
+        }
+        io::Result::Ok(())
+    };
+    let read = async {
+        let answers = answers;
+        let mut flights = FuturesUnordered::new();
+        let mut flying_bytes = 0;
+        loop {
+            // A frame that is half read must not be dropped, so that it is read to its end before anything else is looked at.
+            let mut next = std::pin::pin!(read_frame(&mut reading));
+            let frame = loop {
+                tokio::select! {
+                    biased;
+                    Some((bytes, done)) = flights.next(), if !flights.is_empty() => {
+                        flying_bytes -= bytes;
+                        drop(answers.send(done).await);
+                    }
+                    frame = &mut next,
+                        if flights.len() < PEER_FLIGHTS_MAX && flying_bytes < FLYING_BYTES_MAX => break frame?,
+                }
+            };
+            match frame {
+                Some(Frame { kind: FrameKind::Request, id, payload }) => {
+                    let bytes = payload.len();
+                    flying_bytes += bytes;
+                    let answer = handler.answer(from, lane, payload);
+                    flights.push(answer.map(move |payload| (bytes, (id, payload))));
+                }
+                Some(_) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "an answer that nobody asked for",
+                    ));
+                }
+                None => return Ok(()),
+            }
+        }
+    };
+    tokio::select! {
+        done = read => Ok(done?),
+        done = write => Ok(done?),
+    }
+}

@@ -1,0 +1,384 @@
+//! One replica's part in its group.
+
+use super::link::Links;
+use super::log_store::LogStore;
+use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
+use super::peers::Peers;
+use super::proposal::Proposal;
+use super::proposer::{REFUSED_TIME_MAX, RETRY_PAUSE};
+use super::settings::GroupSettings;
+use super::state_machine::{Applier, Machine};
+use super::types::Types;
+use crate::replica::State;
+use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, InitializeError, RaftError};
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{ChangeMembers, Raft, ReadPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use varve_env::{Blocking, Env};
+use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
+use varve_storage::{EndState, EntryKind, PartitionLog, Storage};
+
+/// How long a question to the leader may take, and how long it is asked again where nobody leads.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of entries that are applied before the place is noted; a start applies at most these and what came after again.
+const MARK_INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Runs consensus for one log.
+pub(crate) struct Group {
+    id: PartitionId,
+    peers: Peers,
+    raft: Raft<Types, Machine>,
+    log: PartitionLog,
+    blocking: Blocking,
+    state: watch::Sender<State>,
+    applied: watch::Receiver<EndState>,
+    synced: watch::Receiver<Offset>,
+}
+
+impl Group {
+    /// Starts a replica over its log, which must be sound.
+    pub(crate) async fn start(
+        env: &Env,
+        storage: &Storage,
+        id: PartitionId,
+        peers: &Peers,
+        settings: &GroupSettings,
+        log: PartitionLog,
+        applier: Box<dyn Applier>,
+    ) -> Result<Arc<Self>, OpenReplicaError> {
+        let begin =
+            |error: &dyn fmt::Display| OpenReplicaError::Begin(ProduceError::Internal(error.to_string()));
+        let config = settings.timing.config().validate().map_err(|error| begin(&error))?;
+        let trimmed = Arc::new(Notify::new());
+        let state = watch::Sender::new(State::unknown());
+        let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
+        let noticed = Arc::clone(&trimmed);
+        let machine = blocking
+            .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
+            .await
+            .map_err(|error| begin(&error))?;
+        let applied = machine.watch_applied();
+        let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
+        let synced = store.watch_synced();
+        let links = Links { peers: peers.clone(), group: id };
+        let node = peers.node().get();
+        let raft =
+            Raft::new(node, Arc::new(config), links, store, machine).await.map_err(|error| begin(&error))?;
+        let group = Arc::new(Self { id, peers: peers.clone(), raft, log, blocking, state, applied, synced });
+        peers.add(id, &group);
+        drop(tokio::spawn(observe(Arc::downgrade(&group), group.raft.server_metrics())));
+        drop(tokio::spawn(clear_up(Arc::downgrade(&group), trimmed)));
+        group.found(&settings.voters).await.map_err(|error| begin(&error))?;
+        Ok(group)
+    }
+
+    pub(crate) fn raft(&self) -> &Raft<Types, Machine> {
+        &self.raft
+    }
+
+    pub(crate) fn log(&self) -> &PartitionLog {
+        &self.log
+    }
+
+    /// Follows up to which offset records are durable here, committed or not.
+    pub(crate) fn synced(&self) -> watch::Receiver<Offset> {
+        self.synced.clone()
+    }
+
+    pub(crate) fn state(&self) -> &watch::Sender<State> {
+        &self.state
+    }
+
+    /// The term that this replica leads in, as far as it knows.
+    pub(crate) fn leading(&self) -> Option<Term> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.state.is_leader()
+            && metrics.vote.committed
+            && metrics.vote.leader_id.voted_for == self.peers.node().get();
+        leads.then(|| Term::new(metrics.vote.leader_id.term))
+    }
+
+    /// Who leads, as far as this replica knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let metrics = self.raft.server_metrics();
+        metrics.borrow_watched().current_leader.map(NodeId::new)
+    }
+
+    /// Answers another member.
+    pub(crate) async fn answer(&self, request: PeerRequest) -> Result<PeerResponse, PeerError> {
+        let stopped =
+            |error: &dyn fmt::Display| PeerError::Stopped { partition: self.id, reason: error.to_string() };
+        let response = match request.request {
+            Request::Append(append) => {
+                Response::Append(self.raft.append_entries(append).await.map_err(|error| stopped(&error))?)
+            }
+            Request::Vote(vote) => {
+                Response::Vote(self.raft.vote(vote).await.map_err(|error| stopped(&error))?)
+            }
+            Request::PreVote(vote) => {
+                Response::Vote(self.raft.pre_vote(vote).await.map_err(|error| stopped(&error))?)
+            }
+            Request::Snapshot(vote, snapshot) => {
+                let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+                Response::Snapshot(installed.map_err(|error| stopped(&error))?)
+            }
+            Request::Transfer(transfer) => Response::Transfer(
+                self.raft.handle_transfer_leader(transfer).await.map_err(|error| stopped(&error))?,
+            ),
+            Request::ReadIndex => Response::ReadIndex(self.own_read_index().await),
+        };
+        Ok(PeerResponse(response))
+    }
+
+    /// Returns once all that was committed when this was called is applied here.
+    ///
+    /// # Errors
+    /// Where no leader is known, or it cannot be asked.
+    pub(crate) async fn linearize(&self) -> Result<(), GroupError> {
+        let index = self.read_index().await?;
+        let mut applied = self.state.subscribe();
+        match applied.wait_for(|state| state.stopped || state.next_index >= index).await {
+            Ok(state) if state.next_index >= index => Ok(()),
+            _ => Err(GroupError::Stopped),
+        }
+    }
+
+    /// Commits a command, and gives its entry's index.
+    pub(crate) async fn commit_command(&self, body: Bytes, now: Timestamp) -> Result<Index, ProduceError> {
+        let proposal = Proposal { kind: EntryKind::Command, append_time: now, expected: None, body };
+        let since = Instant::now();
+        loop {
+            match self.raft.client_write(proposal.clone()).await {
+                Ok(response) => return Ok(Index::new(response.log_id.index)),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                    let is_over = forward.reason == ForwardReason::NotLeader;
+                    if is_over || since.elapsed() >= REFUSED_TIME_MAX {
+                        return Err(ProduceError::NotLeader { leader: forward.leader_id.map(NodeId::new) });
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
+                    return Err(ProduceError::CommitUnknown);
+                }
+                Err(RaftError::APIError(error)) => return Err(ProduceError::Internal(error.to_string())),
+                Err(RaftError::Fatal(_)) => {
+                    return Err(self
+                        .log
+                        .stopped()
+                        .map_or(ProduceError::CommitUnknown, ProduceError::Stopped));
+                }
+            }
+        }
+    }
+
+    /// Makes another voter the leader, where it has all that this one has.
+    pub(crate) async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
+        if self.leading().is_none() {
+            return Err(GroupError::NotLeader { leader: self.leader() });
+        }
+        self.raft.trigger().transfer_leader(to.get()).await.map_err(|_| GroupError::Stopped)
+    }
+
+    /// Adds a member that does not vote, and waits until it has nearly all of the log.
+    pub(crate) async fn add_learner(&self, node: NodeId) -> Result<(), GroupError> {
+        self.raft.add_learner(node.get(), (), true).await.map(drop).map_err(|error| self.refusal(error))
+    }
+
+    /// Makes these nodes the voters, in one joint change. Each must be a member. Who was a voter and is none any more leaves.
+    pub(crate) async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), GroupError> {
+        let voters: BTreeSet<u64> = voters.iter().map(|node| node.get()).collect();
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refusal(error))
+    }
+
+    /// Takes a member away that does not vote.
+    pub(crate) async fn remove_learner(&self, node: NodeId) -> Result<(), GroupError> {
+        let change = ChangeMembers::RemoveNodes(BTreeSet::from([node.get()]));
+        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refusal(error))
+    }
+
+    /// Who belongs to the group.
+    pub(crate) fn members(&self) -> GroupMembers {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        GroupMembers {
+            voters: membership.voter_ids().map(NodeId::new).collect(),
+            learners: membership.learner_ids().map(NodeId::new).collect(),
+            changing: membership.get_joint_config().len() > 1,
+        }
+    }
+
+    /// Stops taking part. What was proposed and is not committed may be, or not.
+    pub(crate) async fn stop(&self) {
+        self.mark().await;
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(partition = %self.id, %error, "consensus did not stop cleanly");
+        }
+        self.state.send_modify(|state| {
+            state.stopped = true;
+            state.progress.leader = None;
+        });
+    }
+
+    /// Begins a new group, where this is the first start of one of its voters.
+    async fn found(&self, voters: &BTreeSet<NodeId>) -> Result<(), RaftError<Types, InitializeError<Types>>> {
+        let this = self.peers.node();
+        if voters.contains(&this) && self.log.last_log_id().is_none() {
+            let members: BTreeMap<u64, ()> = voters.iter().map(|node| (node.get(), ())).collect();
+            match self.raft.initialize(members).await {
+                // Another voter was faster, or this one has voted: the group exists.
+                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.members().voters == BTreeSet::from([this]) {
+            // Nobody else will ever stand.
+            drop(self.raft.trigger().elect(false).await);
+        }
+        Ok(())
+    }
+
+    /// All entries below it must be applied before a read that begins now. Around an election it takes some tries.
+    async fn read_index(&self) -> Result<Index, GroupError> {
+        let since = Instant::now();
+        loop {
+            if let Some(index) = self.own_read_index().await {
+                return Ok(index);
+            }
+            match self.leaders_read_index().await {
+                Err(GroupError::NotLeader { .. }) if since.elapsed() < READ_INDEX_TIMEOUT => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// All entries below it must be applied before a read that begins now; `None` where this replica does not lead.
+    async fn own_read_index(&self) -> Option<Index> {
+        self.leading()?;
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        Some(Index::new(linearizer.read_log_id().index()).next())
+    }
+
+    async fn leaders_read_index(&self) -> Result<Index, GroupError> {
+        let leader = self.leader().filter(|leader| *leader != self.peers.node());
+        let leader = leader.ok_or(GroupError::NotLeader { leader: None })?;
+        let answer = self.peers.network().call(leader, self.id, PeerRequest::new(Request::ReadIndex));
+        match tokio::time::timeout(READ_INDEX_TIMEOUT, answer).await {
+            Ok(Ok(PeerResponse(Response::ReadIndex(Some(index))))) => Ok(index),
+            _ => Err(GroupError::NotLeader { leader: Some(leader) }),
+        }
+    }
+
+    /// Notes durably how far entries were applied here, so that a start need not begin at the first one.
+    async fn mark(&self) {
+        let applied = self.applied.borrow().clone();
+        // Never beyond what this disk holds: others may have committed it before it was durable here.
+        let durable = self.log.durable_index();
+        if applied.last.is_none_or(|last| durable.is_none_or(|durable| last.index > durable)) {
+            return;
+        }
+        let log = self.log.clone();
+        let saved = self.blocking.run(move || log.save_snapshot(applied.encode())).await;
+        if let Err(error) = saved {
+            tracing::warn!(partition = %self.id, %error, "cannot note how far the log is applied: the next start takes longer");
+        }
+    }
+
+    fn refusal(&self, error: RaftError<Types, ClientWriteError<Types>>) -> GroupError {
+        match error {
+            RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. })) => {
+                GroupError::NotLeader { leader: leader_id.map(NodeId::new) }
+            }
+            RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => GroupError::Unknown,
+            RaftError::APIError(error) => GroupError::Refused { reason: error.to_string() },
+            RaftError::Fatal(_) => GroupError::Stopped,
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let raft = self.raft.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(async move { drop(raft.shutdown().await) }));
+        }
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Makes known who leads.
+async fn observe(
+    group: std::sync::Weak<Group>,
+    mut metrics: WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>,
+) {
+    loop {
+        {
+            let Some(group) = group.upgrade() else { return };
+            let (leader, term) = {
+                let now = metrics.borrow_and_update();
+                (now.current_leader.map(NodeId::new), Term::new(now.vote.leader_id.term))
+            };
+            group.state.send_if_modified(|state| {
+                let changed =
+                    (state.progress.leader, state.progress.term) != (leader, term) && !state.stopped;
+                if changed {
+                    (state.progress.leader, state.progress.term) = (leader, term);
+                }
+                changed
+            });
+        }
+        if metrics.changed().await.is_err() {
+            break;
+        }
+    }
+    if let Some(group) = group.upgrade() {
+        group.state.send_modify(|state| {
+            state.stopped = true;
+            state.progress.leader = None;
+        });
+    }
+}
+
+/// Gives back the space of what was trimmed, and notes now and then how far the log is applied.
+async fn clear_up(group: std::sync::Weak<Group>, trimmed: Arc<Notify>) {
+    let Some(mut applied) = group.upgrade().map(|group| group.applied.clone()) else { return };
+    let mut marked_bytes = 0;
+    loop {
+        let trim = tokio::select! {
+            biased;
+            () = trimmed.notified() => true,
+            changed = applied.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+        };
+        let Some(group) = group.upgrade() else { return };
+        if trim {
+            // The snapshot is the state at the first entry to be kept; consensus then purges up to it.
+            drop(group.raft.trigger().snapshot().await);
+            continue;
+        }
+        let written_bytes = group.log.size_bytes();
+        if written_bytes.abs_diff(marked_bytes) >= MARK_INTERVAL_BYTES {
+            marked_bytes = written_bytes;
+            group.mark().await;
+        }
+    }
+}

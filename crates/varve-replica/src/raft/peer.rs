@@ -1,0 +1,120 @@
+//! What members of a group say to each other.
+
+use super::types::{RaftVote, Types};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::SnapshotOf;
+use std::fmt::Debug;
+use thiserror::Error;
+use varve_record::{Index, NodeId, PartitionId};
+
+/// A question of one member of a group to another. What is in it is consensus' business.
+#[derive(Debug)]
+pub struct PeerRequest {
+    pub(crate) request: Request,
+    traffic: PeerTraffic,
+}
+
+/// The answer to a [`PeerRequest`].
+#[derive(Debug)]
+pub struct PeerResponse(pub(crate) Response);
+
+/// The kinds of requests. Each kind of connection carries some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerTraffic {
+    /// Small and urgent: votes, heartbeats, transfers of leadership, read indexes.
+    Control,
+    /// Entries.
+    Data,
+    /// A state to go on from.
+    Snapshot,
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    Append(AppendEntriesRequest<Types>),
+    Vote(VoteRequest<Types>),
+    PreVote(VoteRequest<Types>),
+    Snapshot(RaftVote, SnapshotOf<Types, Bytes>),
+    Transfer(TransferLeaderRequest<Types>),
+    ReadIndex,
+}
+
+#[derive(Debug)]
+pub(crate) enum Response {
+    Append(AppendEntriesResponse<Types>),
+    Vote(VoteResponse<Types>),
+    Snapshot(SnapshotResponse<Types>),
+    Transfer(TransferLeaderResponse<Types>),
+    /// Entries below it were committed when the question came in; `None` where the one asked does not lead.
+    ReadIndex(Option<Index>),
+}
+
+impl PeerRequest {
+    pub(crate) fn new(request: Request) -> Self {
+        let traffic = match request {
+            // Those without entries too: they must not overtake those with.
+            Request::Append(_) => PeerTraffic::Data,
+            Request::Snapshot(..) => PeerTraffic::Snapshot,
+            Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) | Request::ReadIndex => {
+                PeerTraffic::Control
+            }
+        };
+        Self { request, traffic }
+    }
+
+    /// A heartbeat, which waits for no entries.
+    pub(crate) fn heartbeat(append: AppendEntriesRequest<Types>) -> Self {
+        Self { request: Request::Append(append), traffic: PeerTraffic::Control }
+    }
+
+    /// On which kind of connection it travels.
+    #[must_use]
+    pub fn traffic(&self) -> PeerTraffic {
+        self.traffic
+    }
+}
+
+/// A request that got no answer.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PeerError {
+    /// The peer cannot be reached now: it is not known whether the request arrived.
+    #[error("node {node} cannot be reached: {reason}")]
+    Unreachable {
+        /// The peer.
+        node: NodeId,
+        /// Why not.
+        reason: String,
+    },
+    /// The peer has no such group, or not yet.
+    #[error("there is no replica of partition {partition} here")]
+    NoSuchGroup {
+        /// The group.
+        partition: PartitionId,
+    },
+    /// The peer's replica has stopped.
+    #[error("the replica of partition {partition} has stopped: {reason}")]
+    Stopped {
+        /// The group.
+        partition: PartitionId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Carries requests to other nodes. Those to one node about one group, and of one kind of traffic, should arrive in the order
+/// in which the futures are first polled: out of order they are refused and sent again. An answer that does not come within
+/// the sender's time is an error of its own; what is dropped unanswered is cancelled here, and may be carried out there.
+pub trait PeerNetwork: Send + Sync + Debug + 'static {
+    /// Asks another node's replica of a group.
+    fn call(
+        &self,
+        to: NodeId,
+        group: PartitionId,
+        request: PeerRequest,
+    ) -> BoxFuture<'static, Result<PeerResponse, PeerError>>;
+}

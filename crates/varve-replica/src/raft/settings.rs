@@ -1,0 +1,55 @@
+//! Settings of a group.
+
+use openraft::{Config, SnapshotPolicy};
+use std::collections::BTreeSet;
+use varve_record::NodeId;
+
+/// A learner that lacks at most so many entries counts as caught up.
+const CAUGHT_UP_ENTRIES: u64 = 64;
+
+/// When a group's members take each other for gone. The same on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupTiming {
+    /// Milliseconds between a leader's heartbeats.
+    pub heartbeat_ms: u64,
+    /// Milliseconds without a leader before another stands for election; up to twice that, by chance. At least three
+    /// heartbeats.
+    pub election_ms: u64,
+}
+
+impl Default for GroupTiming {
+    fn default() -> Self {
+        Self { heartbeat_ms: 100, election_ms: 500 }
+    }
+}
+
+/// How a replica takes part in its group.
+#[derive(Clone, Debug, Default)]
+pub struct GroupSettings {
+    /// When members take each other for gone.
+    pub timing: GroupTiming,
+    /// The voters of a new group: each of them, and nobody else, is given the same ones. Empty for a replica that joins a
+    /// group, which is told by the leader, and ignored where there is a log already.
+    pub voters: BTreeSet<NodeId>,
+}
+
+impl GroupTiming {
+    pub(crate) fn config(self) -> Config {
+        Config {
+            cluster_name: String::new(),
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms,
+            election_timeout_max: self.election_ms * 2,
+            enable_pre_vote: Some(true),
+            // A leader's entries are sent while they are written: after a crash others may hold what it lost, under names that
+            // it would give again in the same term. A new term it is.
+            enable_leader_restore: Some(false),
+            // A replica makes a snapshot when something was trimmed, and then all of it goes.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: 0,
+            replication_lag_threshold: CAUGHT_UP_ENTRIES,
+            backoff: "50ms 100ms 200ms ...1s".to_owned(),
+            ..Config::default()
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What a replica does with committed entries.
+//!
+//! A data partition's state is its log: to apply an entry is to raise the high watermark over it. Nothing of that needs to be
+//! durable, so that a start takes up at the mark that was left last, or at the first entry kept. Its snapshot is the state
+//! before the first entry kept: whoever installs it is then sent every entry that there still is.
+
+use super::log_entry::LogEntry;
+use super::membership;
+use super::types::{Applied, RaftLogId, RaftStoredMembership, Types, to_raft};
+use crate::replica::State;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot, watch};
+use varve_env::Blocking;
+use varve_storage::{EndState, Entry, EntryKind, PartitionLog, ProducerTable, StoredMembership};
+
+/// Entries that are applied before their commit is made known.
+const APPLY_ENTRIES_MAX: usize = 1024;
+
+/// What else is done with committed entries.
+pub(crate) trait Applier: Send + Sync + 'static {
+    /// Takes a committed entry over. `wanted`: its proposer waits here for the answer.
+    ///
+    /// # Errors
+    /// Where the entry is none that this version knows: the replica then stops.
+    fn apply(&mut self, entry: &Entry, wanted: bool) -> io::Result<()>;
+    /// All entries so far were applied: makes the state known.
+    fn publish(&mut self);
+    /// Whether a start must apply every entry again.
+    fn is_volatile(&self) -> bool;
+}
+
+/// A data partition has nothing else to do.
+pub(crate) struct NoApplier;
+
+impl Applier for NoApplier {
+    fn apply(&mut self, _entry: &Entry, _wanted: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn publish(&mut self) {}
+
+    fn is_volatile(&self) -> bool {
+        false
+    }
+}
+
+/// A group's state machine.
+pub(crate) struct Machine {
+    log: PartitionLog,
+    blocking: Blocking,
+    state: watch::Sender<State>,
+    /// The state as of the last applied entry; the producers are left out.
+    applied: EndState,
+    applier: Box<dyn Applier>,
+    /// Told when entries were applied that someone may clear up after.
+    applied_watch: watch::Sender<EndState>,
+    trimmed: Arc<Notify>,
+}
+
+impl Machine {
+    /// A state machine over a log, as of its newest mark, or of its first entry. Blocks.
+    ///
+    /// # Errors
+    /// Where the log cannot be read, or ends before what was applied: then entries that were durable are lost.
+    pub(crate) fn open(
+        log: PartitionLog,
+        blocking: Blocking,
+        state: watch::Sender<State>,
+        applier: Box<dyn Applier>,
+        trimmed: Arc<Notify>,
+    ) -> io::Result<Self> {
+        let applied = start_state(&log, applier.is_volatile())?;
+        let applied_watch = watch::Sender::new(applied.clone());
+        let machine = Self { log, blocking, state, applied, applier, applied_watch, trimmed };
+        machine.publish_progress();
+        Ok(machine)
+    }
+
+    /// Follows what is applied.
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<EndState> {
+        self.applied_watch.subscribe()
+    }
+
+    fn take(&mut self, entry: &Entry, wanted: bool) -> io::Result<Applied> {
+        let held = std::mem::take(&mut self.applied);
+        self.applied = advance(held, entry);
+        self.applier.apply(entry, wanted)?;
+        if entry.kind == EntryKind::Blank {
+            return Ok(Applied::Void);
+        }
+        let (first, next) = (entry.base_offset, entry.next_offset());
+        Ok(Applied::Done { first, next, append_time: entry.append_time })
+    }
+
+    fn publish(&mut self) {
+        self.applier.publish();
+        if self.applied.log_start_offset > self.log.log_start_offset() {
+            self.log.set_log_start(self.applied.log_start_offset);
+        }
+        let before = self.state.borrow().progress.log_start_offset;
+        self.publish_progress();
+        if self.applied.log_start_offset > before {
+            self.trimmed.notify_one();
+        }
+    }
+
+    fn publish_progress(&self) {
+        let Some(last) = self.applied.last else { return };
+        self.log.set_committed(last.index);
+        let (next_offset, log_start) = (self.applied.next_offset, self.applied.log_start_offset);
+        self.state.send_modify(|state| {
+            state.next_index = state.next_index.max(last.index.next());
+            state.progress.high_watermark = state.progress.high_watermark.max(next_offset);
+            state.progress.log_start_offset = state.progress.log_start_offset.max(log_start);
+        });
+        drop(self.applied_watch.send_replace(self.applied.clone()));
+    }
+
+    /// Goes on from another replica's state. Where the log holds the entry that the state is of, all is here already.
+    async fn install(&mut self, state: EndState) -> io::Result<()> {
+        let last = state.last.ok_or_else(|| io::Error::other("a snapshot of an empty log"))?;
+        let log = self.log.clone();
+        let found = self.blocking.run(move || log.log_id_at(last.index)).await.map_err(io::Error::other)?;
+        if found != Some(last) {
+            let (sender, done) = oneshot::channel();
+            self.log.reset(state.clone(), Box::new(move |result| drop(sender.send(result))));
+            match done.await {
+                Ok(result) => result.map_err(io::Error::other)?,
+                Err(_) => return Err(io::Error::other("the log was not reset")),
+            }
+        }
+        self.applied = starting_from(state);
+        self.publish();
+        Ok(())
+    }
+}
+
+/// The state after an entry, producers left out: their place is the log.
+fn advance(mut state: EndState, entry: &Entry) -> EndState {
+    match entry.kind {
+        EntryKind::Membership => {
+            state.membership = Some(StoredMembership { log_id: entry.log_id, body: entry.body.clone() });
+        }
+        EntryKind::Trim => {
+            let start = entry.trim_offset().unwrap_or_default().min(state.next_offset);
+            state.log_start_offset = state.log_start_offset.max(start);
+        }
+        EntryKind::Blank | EntryKind::Batch | EntryKind::Command => {}
+    }
+    state.next_offset = entry.next_offset();
+    state.last = Some(entry.log_id);
+    state.last_append_time = state.last_append_time.max(entry.append_time);
+    state
+}
+
+/// The state before the first entry kept, as one to go on from: nothing before it can be read here.
+fn starting_from(first: EndState) -> EndState {
+    let log_start_offset = first.log_start_offset.max(first.next_offset);
+    EndState { log_start_offset, producers: Arc::new(ProducerTable::default()), ..first }
+}
+
+/// Where a start takes up: never behind the log's end, so that consensus never sees a gap that it would fill by purging.
+fn start_state(log: &PartitionLog, volatile: bool) -> io::Result<EndState> {
+    let first = log.checkpoint_at_first_segment().map_err(io::Error::other)?;
+    let first = starting_from(first);
+    if volatile {
+        return Ok(first);
+    }
+    let mark = log.read_snapshot().map_err(io::Error::other)?.and_then(EndState::decode);
+    let Some((mark, last)) = mark.and_then(|mark| mark.last.map(|last| (mark, last))) else {
+        return Ok(first);
+    };
+    if Some(last) <= first.last {
+        return Ok(first);
+    }
+    match log.log_id_at(last.index).map_err(io::Error::other)? {
+        Some(found) if found == last => {
+            Ok(EndState { log_start_offset: mark.log_start_offset.max(first.log_start_offset), ..mark })
+        }
+        found => Err(io::Error::other(format!(
+            "entry {last} was applied here, but the log holds {found:?} in its place: entries that were durable are lost"
+        ))),
+    }
+}
+
+/// What is known to be committed of a log that takes no part in its group. Blocks.
+pub(crate) fn last_known(log: &PartitionLog) -> State {
+    let mut known = State::unknown();
+    if let Ok(state) = start_state(log, false) {
+        known.progress.high_watermark = state.next_offset;
+        known.progress.log_start_offset = state.log_start_offset;
+    }
+    known
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
+        let membership = stored_membership(&self.applied)?;
+        Ok((self.applied.last.map(to_raft), membership))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        let mut answers = Vec::new();
+        let mut applied = 0;
+        while let Some(item) = entries.next().await {
+            let (LogEntry { entry, .. }, responder) = item?;
+            let outcome = self.take(&entry, responder.is_some())?;
+            answers.extend(responder.map(|responder| (responder, outcome)));
+            applied += 1;
+            if applied % APPLY_ENTRIES_MAX == 0 {
+                self.publish();
+                answers.drain(..).for_each(|(responder, outcome)| responder.send(outcome));
+            }
+        }
+        // Known to all before anyone is told: what was acknowledged can be read.
+        self.publish();
+        answers.into_iter().for_each(|(responder, outcome)| responder.send(outcome));
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder { log: self.log.clone(), blocking: self.blocking }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<Types>, snapshot: Bytes) -> io::Result<()> {
+        let state =
+            EndState::decode(snapshot).ok_or_else(|| io::Error::other("the snapshot is malformed"))?;
+        self.install(state).await
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Types, Bytes>>> {
+        let log = self.log.clone();
+        let state = self.blocking.run(move || log.checkpoint_at_first_segment()).await;
+        let state = state.map_err(io::Error::other)?;
+        if state.last.is_none() { Ok(None) } else { to_snapshot(&state).map(Some) }
+    }
+}
+
+/// Makes the snapshot that lets the log be purged up to its start.
+pub(crate) struct SnapshotBuilder {
+    log: PartitionLog,
+    blocking: Blocking,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, Bytes>> {
+        let log = self.log.clone();
+        let state = self.blocking.run(move || log.checkpoint_after_purge()).await;
+        to_snapshot(&state.map_err(io::Error::other)?)
+    }
+}
+
+fn to_snapshot(state: &EndState) -> io::Result<SnapshotOf<Types, Bytes>> {
+    let meta = SnapshotMetaOf::<Types> {
+        last_log_id: state.last.map(to_raft),
+        last_membership: stored_membership(state)?,
+    };
+    Ok(SnapshotOf::<Types, Bytes> { meta, snapshot: state.encode() })
+}
+
+fn stored_membership(state: &EndState) -> io::Result<RaftStoredMembership> {
+    membership::to_stored(state.membership.as_ref())
+        .ok_or_else(|| io::Error::other("the membership was written by a newer version"))
+}

@@ -1,0 +1,353 @@
+use crate::cluster::Cluster;
+use crate::fixture::{batch, numbered, produce, values, within};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use varve_env::disk::{FaultyDisk, OpKind};
+use varve_record::{NodeId, Offset};
+use varve_replica::{Acks, Consistency, Produce, ProduceError, ReadError};
+
+fn names(count: u64) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).collect()
+}
+
+fn others(cluster: &Cluster, node: NodeId) -> Vec<NodeId> {
+    cluster.nodes.keys().copied().filter(|other| *other != node).collect()
+}
+
+#[tokio::test]
+async fn one_voter_leads_at_once_and_after_a_power_cut() {
+    let mut cluster = Cluster::new(1).await;
+    let node = NodeId::new(1);
+    for n in 0..10 {
+        cluster.append(batch(&[&n.to_string()])).await;
+    }
+    cluster.restart(node).await;
+    cluster.append(batch(&["10"])).await;
+    assert_eq!(values(cluster.partition(node), 0).await, names(11));
+}
+
+#[tokio::test]
+async fn three_nodes_elect_and_agree() {
+    let cluster = Cluster::new(3).await;
+    for n in 0..20_u64 {
+        let produced = cluster.append(batch(&[&n.to_string()])).await;
+        assert_eq!(produced.first_offset, Some(Offset::new(n)), "elections take no offsets");
+    }
+    cluster.level().await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, names(20));
+    }
+}
+
+#[tokio::test]
+async fn what_many_send_at_once_stays_in_each_ones_order() {
+    let cluster = Cluster::new(3).await;
+    let leader = cluster.leader().await;
+    let mut pending = Vec::new();
+    for n in 0..500 {
+        let sent = cluster.partition(leader).enqueue(produce(batch(&[&n.to_string()])));
+        pending.push(within(sent).await.unwrap());
+    }
+    let mut next = Offset::default();
+    for pending in pending {
+        let produced = within(pending.wait()).await.unwrap();
+        assert_eq!(produced.first_offset, Some(next));
+        next = produced.next_offset.unwrap();
+    }
+    cluster.level().await;
+    assert_eq!(values(cluster.partition(NodeId::new(2)), 0).await, names(500));
+}
+
+#[tokio::test]
+async fn a_leader_that_loses_power_loses_nothing_acknowledged() {
+    let mut cluster = Cluster::new(3).await;
+    for n in 0..10 {
+        cluster.append(numbered(5, 0, n, &[&n.to_string()])).await;
+    }
+    let first = cluster.leader().await;
+    let disk = cluster.cut_power(first).await;
+    // The new leader knows what the old one had appended.
+    let retry = cluster.append(numbered(5, 0, 9, &["9"])).await;
+    assert!(retry.duplicate);
+    assert_eq!(retry.first_offset, Some(Offset::new(9)));
+    for n in 10..20 {
+        assert!(!cluster.append(numbered(5, 0, n, &[&n.to_string()])).await.duplicate);
+    }
+    cluster.start(first, disk).await;
+    cluster.level().await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, names(20));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_synced_is_not_acknowledged() {
+    let mut cluster = Cluster::new(1).await;
+    let node = NodeId::new(1);
+    cluster.append(batch(&["kept"])).await;
+    cluster.nodes[&node].disk.fail_nth(OpKind::Sync, 0, ErrorKind::Other);
+    let lost = within(cluster.partition(node).produce(produce(batch(&["lost"])))).await;
+    assert!(matches!(lost, Err(ProduceError::Stopped(_) | ProduceError::CommitUnknown)), "{lost:?}");
+    let later = within(cluster.partition(node).produce(produce(batch(&["later"])))).await;
+    assert!(matches!(later, Err(ProduceError::Stopped(_))), "{later:?}");
+    assert_eq!(cluster.partition(node).progress().high_watermark, Offset::new(1));
+    cluster.restart(node).await;
+    cluster.append(batch(&["after"])).await;
+    assert_eq!(values(cluster.partition(node), 0).await, ["kept", "after"]);
+}
+
+#[tokio::test]
+async fn what_waits_for_room_on_the_disk_is_not_acknowledged() {
+    let mut cluster = Cluster::new(1).await;
+    let node = NodeId::new(1);
+    cluster.append(batch(&["kept"])).await;
+    cluster.nodes[&node].disk.set_capacity(Some(0));
+    let large = "x".repeat(400_000);
+    let lost = within(cluster.partition(node).enqueue(produce(batch(&[&large])))).await.unwrap();
+    cluster.until("the disk is full", || cluster.partition(node).status().disk_full.then_some(())).await;
+    let refused = within(cluster.partition(node).produce(produce(batch(&["refused"])))).await;
+    assert!(matches!(refused, Err(ProduceError::DiskFull)), "{refused:?}");
+    assert_eq!(values(cluster.partition(node), 0).await, ["kept"], "reads go on");
+    let disk = cluster.cut_power(node).await;
+    let outcome = within(lost.wait()).await;
+    assert!(outcome.is_err(), "{outcome:?}");
+    disk.set_capacity(None);
+    cluster.start(node, disk).await;
+    cluster.append(batch(&["after"])).await;
+    assert_eq!(values(cluster.partition(node), 0).await, ["kept", "after"]);
+}
+
+#[tokio::test]
+async fn a_leader_that_lost_what_it_had_sent_gives_its_name_to_nothing_else() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let leader = cluster.leader().await;
+    let follower = others(&cluster, leader)[0];
+    // Its disk is full, so that what it sends is not durable here.
+    cluster.nodes[&leader].disk.set_capacity(Some(0));
+    let large = "x".repeat(400_000);
+    let sent = within(cluster.partition(leader).enqueue(produce(batch(&[&large])))).await.unwrap();
+    cluster
+        .until("a follower has it", || {
+            (cluster.partition(follower).status().next_offset == Offset::new(2)).then_some(())
+        })
+        .await;
+    // Back before anyone has missed it, without what it sent.
+    let disk = cluster.cut_power(leader).await;
+    disk.set_capacity(None);
+    cluster.start(leader, disk).await;
+    drop(sent);
+    cluster.append(batch(&["next"])).await;
+    cluster.append(batch(&["last"])).await;
+    cluster.level().await;
+    let expected = values(cluster.partition(follower), 0).await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, expected);
+    }
+    assert_eq!(expected.last().unwrap(), "last");
+}
+
+#[tokio::test]
+async fn all_nodes_lose_power_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::new(3).await;
+    for n in 0..20 {
+        cluster.append(batch(&[&n.to_string()])).await;
+    }
+    let mut disks = Vec::new();
+    for node in [1, 2, 3].map(NodeId::new) {
+        disks.push((node, cluster.cut_power(node).await));
+    }
+    for (node, disk) in disks {
+        cluster.start(node, disk).await;
+    }
+    cluster.append(batch(&["20"])).await;
+    cluster.level().await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, names(21));
+    }
+}
+
+#[tokio::test]
+async fn a_leader_cut_off_commits_nothing_and_its_tail_is_taken_back() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.append(numbered(5, 0, 0, &["first"])).await;
+    cluster.level().await;
+    let old = cluster.leader().await;
+    let rest = others(&cluster, old);
+    cluster.network.isolate(old);
+    // The old leader does not know yet, and writes what nobody else will ever see.
+    let lost =
+        within(cluster.partition(old).enqueue(produce(numbered(5, 0, 1, &["lost", "lost"])))).await.unwrap();
+    let stale = tokio::spawn({
+        let partition = cluster.partition(old).clone();
+        async move { partition.barrier(Consistency::Linearizable).await }
+    });
+    let kept = cluster.append_among(&rest, numbered(5, 0, 1, &["second"])).await;
+    assert!(!kept.duplicate);
+    assert_eq!(kept.first_offset, Some(Offset::new(2)));
+    let refused = within(stale).await.unwrap();
+    assert!(matches!(refused, Err(ReadError::NotLeader { .. })), "{refused:?}");
+    assert_eq!(
+        cluster.partition(old).progress().high_watermark,
+        Offset::new(2),
+        "nothing was committed alone"
+    );
+    cluster.network.heal();
+    let outcome = within(lost.wait()).await;
+    assert!(
+        matches!(outcome, Err(ProduceError::CommitUnknown | ProduceError::NotLeader { .. })),
+        "{outcome:?}"
+    );
+    cluster.append(numbered(5, 0, 2, &["third"])).await;
+    cluster.level().await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, ["kept", "first", "second", "third"]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_acknowledged() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    let leader = cluster.leader().await;
+    let mut disks = Vec::new();
+    for node in others(&cluster, leader) {
+        disks.push((node, cluster.cut_power(node).await));
+    }
+    let waiting = within(cluster.partition(leader).enqueue(produce(batch(&["unsure"])))).await.unwrap();
+    let waiting = tokio::spawn(waiting.wait());
+    let refused = within(cluster.partition(leader).barrier(Consistency::Linearizable)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(cluster.partition(leader).progress().high_watermark, Offset::new(1));
+    for (node, disk) in disks {
+        cluster.start(node, disk).await;
+    }
+    // With the others back it is committed, or its leader has lost its place.
+    let outcome = within(waiting).await.unwrap();
+    let unsure = u64::from(outcome.is_ok());
+    assert!(
+        matches!(outcome, Ok(_) | Err(ProduceError::CommitUnknown | ProduceError::NotLeader { .. })),
+        "{outcome:?}"
+    );
+    cluster.append(batch(&["last"])).await;
+    assert!(cluster.level().await >= Offset::new(2 + unsure));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_by_the_leader_waits_for_nobody_else() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    let leader = cluster.leader().await;
+    cluster.network.isolate(leader);
+    let acks = |acks| Produce { acks, ..produce(batch(&["x"])) };
+    let produced = within(cluster.partition(leader).produce(acks(Acks::Leader))).await.unwrap();
+    assert_eq!(produced.first_offset, Some(Offset::new(1)));
+    let produced = within(cluster.partition(leader).produce(acks(Acks::None))).await.unwrap();
+    assert_eq!(produced.first_offset, None);
+    assert_eq!(cluster.partition(leader).progress().high_watermark, Offset::new(1), "nobody may read it");
+}
+
+#[tokio::test]
+async fn followers_read_what_was_acknowledged_before() {
+    let cluster = Cluster::new(3).await;
+    let leader = cluster.leader().await;
+    for n in 0..10_u64 {
+        let produced = cluster.append(batch(&[&n.to_string()])).await;
+        for node in others(&cluster, leader) {
+            let seen = within(cluster.partition(node).barrier(Consistency::Linearizable)).await.unwrap();
+            assert!(seen >= produced.next_offset.unwrap(), "node {node} sees {seen}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn leadership_moves_where_it_is_asked_to() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["0"])).await;
+    let old = cluster.leader().await;
+    let new = others(&cluster, old)[0];
+    cluster.level().await;
+    within(cluster.partition(old).transfer_leadership(new)).await.unwrap();
+    cluster
+        .until("the new one leads", || (cluster.partition(new).progress().leader == Some(new)).then_some(()))
+        .await;
+    cluster.append(batch(&["1"])).await;
+    cluster.level().await;
+    assert_eq!(values(cluster.partition(old), 0).await, names(2));
+}
+
+#[tokio::test]
+async fn a_group_grows_from_one_to_three_to_five_under_load() {
+    let mut cluster = Cluster::new(1).await;
+    let mut written = 0;
+    for n in 0..5 {
+        cluster.append(batch(&[&n.to_string()])).await;
+        written += 1;
+    }
+    for (size, joining) in [(3, [2, 3]), (5, [4, 5])] {
+        for node in joining.map(NodeId::new) {
+            cluster.start(node, FaultyDisk::new(node.get())).await;
+            within(cluster.partition(NodeId::new(1)).add_learner(node)).await.unwrap();
+        }
+        let voters: BTreeSet<NodeId> = (1..=size).map(NodeId::new).collect();
+        within(cluster.partition(NodeId::new(1)).change_voters(&voters)).await.unwrap();
+        let members = cluster.partition(NodeId::new(1)).members().unwrap();
+        assert_eq!((members.voters, members.changing), (voters, false));
+        for _ in 0..5 {
+            cluster.append(batch(&[&written.to_string()])).await;
+            written += 1;
+        }
+    }
+    // Two of five may go.
+    drop(cluster.cut_power(NodeId::new(1)).await);
+    drop(cluster.cut_power(NodeId::new(4)).await);
+    cluster.append(batch(&[&written.to_string()])).await;
+    written += 1;
+    cluster.level().await;
+    for node in cluster.nodes.values() {
+        assert_eq!(values(&node.partition, 0).await, names(written));
+    }
+}
+
+#[tokio::test]
+async fn a_new_replica_gets_every_record_that_there_still_is() {
+    let mut cluster = Cluster::with_small_segments(1).await;
+    let leader = NodeId::new(1);
+    let value = "x".repeat(8 * 1024);
+    for n in 0..64 {
+        cluster.append(numbered(5, 0, n, &[&value])).await;
+    }
+    let segments = || {
+        cluster.nodes[&leader]
+            .disk
+            .files()
+            .into_iter()
+            .filter(|f| f.extension().is_some_and(|e| e == "log"))
+            .count()
+    };
+    let before = segments();
+    let start = within(cluster.partition(leader).trim(Offset::new(40))).await.unwrap();
+    assert_eq!(start, Offset::new(40));
+    cluster.until("the space is given back", || (segments() + 2 < before).then_some(())).await;
+
+    let joining = NodeId::new(2);
+    cluster.start(joining, FaultyDisk::new(2)).await;
+    within(cluster.partition(leader).add_learner(joining)).await.unwrap();
+    cluster.level().await;
+    let kept = values(cluster.partition(joining), 40).await;
+    assert_eq!(kept, values(cluster.partition(leader), 40).await);
+    assert_eq!(kept.len(), 24);
+    // It knows the producer too, and leads as well as the first.
+    let voters = BTreeSet::from([leader, joining]);
+    within(cluster.partition(leader).change_voters(&voters)).await.unwrap();
+    within(cluster.partition(leader).transfer_leadership(joining)).await.unwrap();
+    cluster
+        .until("the new one leads", || {
+            (cluster.partition(joining).progress().leader == Some(joining)).then_some(())
+        })
+        .await;
+    assert!(cluster.append(numbered(5, 0, 63, &[&value])).await.duplicate);
+    assert!(!cluster.append(numbered(5, 0, 64, &["new"])).await.duplicate);
+}
