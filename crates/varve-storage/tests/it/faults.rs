@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use varve_env::disk::{CrashMode, Disk, FaultyDisk, OpKind, OpenMode};
-use varve_record::{Index, Offset, PartitionId};
+use varve_record::{Index, Offset};
 use varve_storage::{AppendError, Entry, OpenError, PartitionLog, ReadError, StopReason, Storage};
 
 const MODES: [CrashMode; 3] = [CrashMode::SyncedOnly, CrashMode::Torn, CrashMode::ProcessOnly];
@@ -671,24 +671,6 @@ fn files_that_are_missing_or_empty_are_never_taken_for_an_empty_log() {
 }
 
 #[test]
-fn what_nobody_knows_is_left_alone() {
-    let mut world = World::new(9);
-    let (storage, log) = world.open_log();
-    append(&world, &log, vec![entry(0, 1)]);
-    world.close(storage, log);
-    let dir = Path::new(DIR).join("partitions/0000000001");
-    for name in ["notes.txt", "00000000000000000007.log", "half.tmp"] {
-        world.disk.open(&dir.join(name), OpenMode::CreateNew).unwrap();
-    }
-    let (storage, log) = world.open_log();
-    assert_eq!(all_entries(&log).len(), 1);
-    world.crash(CrashMode::ProcessOnly, Some(storage), Some(log));
-    let names: Vec<_> = world.files("").iter().map(|p| p.file_name().unwrap().to_os_string()).collect();
-    assert!(names.contains(&"notes.txt".into()) && names.contains(&"00000000000000000007.log".into()));
-    assert!(!names.contains(&"half.tmp".into()), "half of a file that was never finished goes");
-}
-
-#[test]
 fn damage_is_reported_where_it_is_and_the_rest_is_read() {
     let mut world = World::new(10);
     world.config.segment_bytes = 1 << 20;
@@ -791,22 +773,6 @@ fn a_last_segment_cut_short_after_a_clean_stop_is_damage_and_no_torn_tail() {
     assert_eq!((&damage.file, damage.last_index), (&path, Some(entries[9].log_id.index)));
     assert!(matches!(submit(&log, vec![entry(10, 1)]), Err(AppendError::Damaged(_))));
     drop((storage, log));
-}
-
-#[test]
-fn a_partition_half_made_or_half_removed_is_cleared_away() {
-    let world = World::new(11);
-    let (storage, log) = world.open_log();
-    world.close(storage, log);
-    for name in ["0000000005.new", "0000000006.removed"] {
-        let dir = Path::new(DIR).join("partitions").join(name);
-        world.disk.create_dir_all(&dir).unwrap();
-        world.disk.open(&dir.join("x.log"), OpenMode::CreateNew).unwrap();
-    }
-    let storage = world.open();
-    assert_eq!(storage.partition_ids().unwrap(), [PARTITION]);
-    assert!(world.disk.files().iter().all(|file| !file.ends_with("x.log")));
-    storage.create_partition(PartitionId::new(5), world.config.clone()).unwrap();
 }
 
 fn varve_frame_len(entry: &Entry) -> u64 {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod basics;
+mod directory;
 mod faults;
 mod fixtures;
 mod harness;
