@@ -8,6 +8,7 @@
 //! - [`FILE_DESCRIPTOR_SET`]: both, for server reflection.
 
 pub mod error;
+pub mod headers;
 pub mod limits;
 pub mod time;
 mod topic_name;

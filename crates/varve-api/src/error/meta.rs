@@ -50,3 +50,5 @@ pub const FILE: &str = "file";
 pub const POSITION: &str = "position";
 /// The reason as sent, if this version does not know it.
 pub const UNKNOWN_REASON: &str = "unknown_reason";
+/// Id of the server that is meant.
+pub const NODE_ID: &str = "node_id";

@@ -111,6 +111,16 @@ reasons! {
     TopicExists = "TOPIC_EXISTS", AlreadyExists, Never, happened: false, [TOPIC];
     /// The topic has fewer partitions.
     PartitionNotFound = "PARTITION_NOT_FOUND", NotFound, Never, happened: false, [TOPIC, PARTITION, PARTITIONS];
+    /// The cluster has no server of that id.
+    NodeNotFound = "NODE_NOT_FOUND", NotFound, Never, happened: false, [NODE_ID];
+    /// Another server of that name runs.
+    NodeNameTaken = "NODE_NAME_TAKEN", AlreadyExists, Always, happened: false, [NODE_ID];
+    /// The server belongs to no cluster yet.
+    NotInitialized = "NOT_INITIALIZED", Unavailable, Always, happened: false, [];
+    /// There is a cluster already.
+    ClusterExists = "CLUSTER_EXISTS", AlreadyExists, Never, happened: false, [];
+    /// The state of the cluster does not allow the change.
+    ChangeRefused = "CHANGE_REFUSED", FailedPrecondition, Never, happened: false, [];
     /// A limit set for the caller, the topic or the cluster is used up.
     Quota = "QUOTA", ResourceExhausted, Always, happened: false, [LIMIT];
     /// The server has more under way than it takes.

@@ -529,6 +529,8 @@ impl LogService for Node {
 
 #[tonic::async_trait]
 impl ClusterService for Node {
+    type WatchServersStream = Pin<Box<dyn Stream<Item = Result<v1::WatchServersResponse, Status>> + Send>>;
+
     async fn get_servers(
         &self,
         _: Request<v1::GetServersRequest>,
@@ -542,6 +544,48 @@ impl ClusterService for Node {
         };
         let servers = inner.addrs.iter().enumerate().map(server).collect();
         Ok(Response::new(v1::GetServersResponse { servers, cluster_id: "fake".into() }))
+    }
+
+    async fn watch_servers(
+        &self,
+        _: Request<v1::WatchServersRequest>,
+    ) -> Result<Response<Self::WatchServersStream>, Status> {
+        Err(Status::unimplemented("not in the double"))
+    }
+
+    async fn get_cluster_health(
+        &self,
+        _: Request<v1::GetClusterHealthRequest>,
+    ) -> Result<Response<v1::GetClusterHealthResponse>, Status> {
+        Err(Status::unimplemented("not in the double"))
+    }
+
+    async fn init_cluster(
+        &self,
+        _: Request<v1::InitClusterRequest>,
+    ) -> Result<Response<v1::InitClusterResponse>, Status> {
+        Err(Status::unimplemented("not in the double"))
+    }
+
+    async fn join_cluster(
+        &self,
+        _: Request<v1::JoinClusterRequest>,
+    ) -> Result<Response<v1::JoinClusterResponse>, Status> {
+        Err(Status::unimplemented("not in the double"))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        _: Request<v1::TransferLeadershipRequest>,
+    ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
+        Err(Status::unimplemented("not in the double"))
+    }
+
+    async fn decommission_server(
+        &self,
+        _: Request<v1::DecommissionServerRequest>,
+    ) -> Result<Response<v1::DecommissionServerResponse>, Status> {
+        Err(Status::unimplemented("not in the double"))
     }
 
     async fn create_topic(

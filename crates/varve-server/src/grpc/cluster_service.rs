@@ -36,6 +36,7 @@ impl ClusterApi {
             rpc_addr: this.rpc_addr.clone(),
             is_leader: true,
             rack: this.rack.clone(),
+            ..v1::Server::default()
         };
         v1::GetServersResponse { servers: vec![server], cluster_id: this.cluster_id.clone() }
     }
@@ -144,11 +145,55 @@ impl ClusterApi {
 
 #[tonic::async_trait]
 impl ClusterService for ClusterApi {
+    type WatchServersStream = futures::stream::BoxStream<'static, Result<v1::WatchServersResponse, Status>>;
+
     async fn get_servers(
         &self,
         _request: Request<v1::GetServersRequest>,
     ) -> Result<Response<v1::GetServersResponse>, Status> {
         Ok(Response::new(self.servers()))
+    }
+
+    async fn watch_servers(
+        &self,
+        _: Request<v1::WatchServersRequest>,
+    ) -> Result<Response<Self::WatchServersStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_cluster_health(
+        &self,
+        _: Request<v1::GetClusterHealthRequest>,
+    ) -> Result<Response<v1::GetClusterHealthResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn init_cluster(
+        &self,
+        _: Request<v1::InitClusterRequest>,
+    ) -> Result<Response<v1::InitClusterResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn join_cluster(
+        &self,
+        _: Request<v1::JoinClusterRequest>,
+    ) -> Result<Response<v1::JoinClusterResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        _: Request<v1::TransferLeadershipRequest>,
+    ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn decommission_server(
+        &self,
+        _: Request<v1::DecommissionServerRequest>,
+    ) -> Result<Response<v1::DecommissionServerResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 
     async fn create_topic(
