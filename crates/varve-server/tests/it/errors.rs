@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tonic::Status;
 use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
 use varve_api::error::{Reason, meta};
 use varve_api::prost_types;
@@ -221,20 +222,7 @@ async fn disk_full_and_on_again_once_there_is_room() {
     node.produce("before").await;
     node.disk.set_capacity(Some(1));
     let large = encoded(&batch(&[&[b'x'; 500_000]], Compression::None));
-    // Those that were let in when the disk filled wait for room; whoever comes then is refused.
-    let mut waiting = JoinSet::new();
-    let refusal = loop {
-        let (mut log, request) = (node.log.clone(), large.clone());
-        waiting.spawn(async move { log.produce(request).await });
-        let pause = Duration::from_millis(20);
-        if let Ok(Some(finished)) = tokio::time::timeout(pause, waiting.join_next()).await {
-            match finished.unwrap() {
-                Ok(_) => {}
-                refusal => break refusal,
-            }
-        }
-        assert!(waiting.len() < 1000, "nobody is refused");
-    };
+    let Filled { refusal, mut waiting, .. } = fill(&node, &large).await;
     let error = refused(refusal, Reason::DiskFull);
     assert!(error.retry_after.is_some());
     assert_eq!(node.first_value().await, "before", "what is there can be read");
@@ -282,18 +270,12 @@ async fn a_trim_leads_out_of_a_full_disk_a_restart_included() {
     node.produce("before").await;
     node.disk.set_capacity(Some(8_000_000));
     let large = encoded(&batch(&[&[b'x'; 50_000]], Compression::None));
-    let mut produced = 0;
-    loop {
-        match within(node.log.produce(large.clone())).await {
-            Ok(_) => produced += 1,
-            // Before the node has looked, it still counts on the room that there was.
-            full => break drop(refused(full, Reason::DiskFull)),
-        }
-        assert!(produced < 1000, "the disk never fills up");
-    }
+    let filled = fill(&node, &large).await;
+    drop(refused(filled.refusal, Reason::DiskFull));
     let mut node = node.crash(CrashMode::SyncedOnly, settings).await;
-    assert_eq!(node.try_tail().await, Some(1 + produced));
-    let trim = v1::TrimTopicRequest { topic: TOPIC.to_owned(), partition: 0, before_offset: 1 + produced };
+    let tail = node.try_tail().await.expect("it can be read");
+    assert!(tail > filled.acknowledged, "{tail} of {}", filled.acknowledged);
+    let trim = v1::TrimTopicRequest { topic: TOPIC.to_owned(), partition: 0, before_offset: tail };
     within(node.cluster.trim_topic(trim)).await.expect("a trim goes in");
     loop {
         match within(node.log.produce(large.clone())).await {
@@ -340,6 +322,32 @@ async fn data_loss_is_told_with_file_and_position_and_harms_nobody_else() {
     assert_eq!(node.log.consume(good).await.unwrap().into_inner().records.len(), 1);
     let last = node.log.consume(consume_from(9)).await.unwrap().into_inner();
     assert_eq!(last.records[0].value.as_ref().unwrap().len(), large.len(), "what is sound is served");
+}
+
+/// What came of filling a disk.
+struct Filled {
+    acknowledged: u64,
+    refusal: Result<tonic::Response<v1::ProduceResponse>, Status>,
+    /// Those that were let in before the node noticed, and wait for room.
+    waiting: JoinSet<Result<tonic::Response<v1::ProduceResponse>, Status>>,
+}
+
+/// Produces until the node refuses. Those that were let in when the disk filled wait for room; whoever comes then is refused.
+async fn fill(node: &TestNode, request: &v1::ProduceRequest) -> Filled {
+    let mut waiting = JoinSet::new();
+    let mut acknowledged = 0;
+    loop {
+        let (mut log, request) = (node.log.clone(), request.clone());
+        waiting.spawn(async move { log.produce(request).await });
+        let pause = Duration::from_millis(20);
+        if let Ok(Some(finished)) = tokio::time::timeout(pause, waiting.join_next()).await {
+            match finished.unwrap() {
+                Ok(_) => acknowledged += 1,
+                refusal => return Filled { acknowledged, refusal, waiting },
+            }
+        }
+        assert!(waiting.len() < 1000, "nobody is refused");
+    }
 }
 
 /// The file with the first records of [`TOPIC`], whose partition is the first after the metadata's.
