@@ -2,24 +2,30 @@
 //!
 //! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
 //! - `session`: a read, from a start to its bounds; `follow`: one that is streamed.
+//! - `route`: which node serves a call; `relay`: a produce stream handed on.
+//! - `door`: what is answered before the node has its place in a cluster.
 //! - `log_service`, `cluster_service`, `book_service`: the calls themselves, thin.
 
 mod book_service;
 mod cluster_service;
 mod connection;
 mod convert;
-mod directory;
 mod follow;
+mod door;
 mod health;
+mod health_report;
 mod intake;
 mod log_service;
 mod pipeline;
+mod relay;
+mod route;
 mod session;
 mod settings;
+mod watch;
 mod workshop;
 
 pub(crate) use connection::GrpcConnection;
-pub(crate) use directory::Directory;
+pub(crate) use door::{Door, InitRequests};
 pub(crate) use health::Health;
 pub(crate) use workshop::Workshop;
 
@@ -34,6 +40,7 @@ use varve_api::v1::cluster_service_server::ClusterServiceServer;
 use varve_api::v1::log_service_server::LogServiceServer;
 use varve_env::Env;
 
+use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
 use crate::limits::{
     CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
@@ -48,7 +55,8 @@ pub(crate) struct Shared {
     pub(crate) workshop: Workshop,
     pub(crate) topics: Topics,
     pub(crate) producer_ids: ProducerIds,
-    pub(crate) directory: Arc<Directory>,
+    pub(crate) view: ClusterView,
+    pub(crate) forwarder: Forwarder,
     pub(crate) drain: Drain,
     /// Bytes of batches of all callers that are not yet answered.
     pub(crate) room: Arc<Semaphore>,

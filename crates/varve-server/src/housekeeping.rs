@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
+use varve_record::NodeId;
 use varve_storage::Storage;
 
 use crate::TICK_INTERVAL;
@@ -10,8 +11,8 @@ use crate::topics::Topics;
 
 /// Gives storage its ticks, and looks after retention. Ends with the node. A trim that waits for the disk does not keep
 /// storage waiting.
-pub(crate) async fn run(storage: Storage, topics: Topics, retention_interval: Duration) {
-    tokio::join!(tick(storage), look_after_retention(topics, retention_interval));
+pub(crate) async fn run(storage: Storage, topics: Topics, node: NodeId, retention_interval: Duration) {
+    tokio::join!(tick(storage), look_after_retention(topics, node, retention_interval));
 }
 
 async fn tick(storage: Storage) {
@@ -23,20 +24,20 @@ async fn tick(storage: Storage) {
     }
 }
 
-async fn look_after_retention(topics: Topics, every: Duration) {
+async fn look_after_retention(topics: Topics, node: NodeId, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        topics.reopen_failed().await;
-        retain(&topics).await;
+        retain(&topics, node).await;
     }
 }
 
-async fn retain(topics: &Topics) {
+async fn retain(topics: &Topics, node: NodeId) {
     for topic in topics.all().values() {
         for (number, partition) in topic.open_partitions() {
-            if partition.status().damage.is_some() {
+            // A leader trims for all; who follows, or is damaged, does not.
+            if partition.progress().leader != Some(node) || partition.status().damage.is_some() {
                 continue;
             }
             match partition.apply_retention().await {

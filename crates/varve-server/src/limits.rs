@@ -71,8 +71,26 @@ pub const RECORD_OVERHEAD_BYTES: usize = 64;
 /// beside its one record.
 pub const RECORD_BYTES_SETTING_MAX: usize = BATCH_BYTES_MAX - 4096;
 
-/// Changes of topics that wait for the one before.
-pub const TOPIC_CHANGES_MAX: usize = 64;
+/// How long a call waits for the controller's leader to say whether there is a topic that is not known here.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the maker of a topic waits for the first leaders of its partitions. Without them the topic is made all the same.
+pub const FIRST_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a call that is handed on waits for a partition to have a leader.
+pub const LEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a partition that could not be opened is tried again.
+pub const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a stopping node tries to hand leadership over.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections of other nodes that are served at the same time.
+pub const PEER_CONNECTIONS_MAX: usize = 4096;
+
+/// How long a failed node is waited for before its replicas are made elsewhere.
+pub const REPLACEMENT_DELAY: Duration = Duration::from_secs(600);
 
 /// Partitions that are opened at the same time.
 pub const OPENING_MAX: usize = 8;

@@ -1,7 +1,8 @@
-//! What topics there are, and the handles to their partitions.
+//! What topics there are, and the handles to the partitions that lie here.
 //!
-//! One task, the [owner], makes every change, one after the other: that two first produces to a topic make it once, and
-//! that a caller who gives up leaves no topic half made, follows from that. Everybody else reads what it published.
+//! The metadata say what there is. One task, the [owner], makes this node's partitions follow them, and publishes the
+//! topics with their handles; everybody else reads what it published. A change is a command for the metadata, and is done
+//! when the owner has published what came of it here.
 
 mod defaults;
 mod machine;
@@ -18,28 +19,39 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason, meta};
-use varve_controller::{SettingsChange, TopicSettings};
+use varve_controller::{Command, Response, SettingsChange, TopicSettings};
 use varve_env::Env;
-use varve_record::NodeId;
+use varve_record::Timestamp;
+use varve_replica::{GroupTiming, Peers};
 use varve_storage::Storage;
 
-use crate::TOPIC_CHANGES_MAX;
+use crate::cluster::ClusterView;
 use crate::drain::Drain;
-use crate::error::timed_out;
-use crate::limits::CHANGE_TIMEOUT;
-use owner::{Change, Owner};
+use crate::error::{command_error, metadata_error, timed_out};
+use crate::limits::{CHANGE_TIMEOUT, FIRST_LEADER_TIMEOUT, METADATA_TIMEOUT};
+use owner::Owner;
 
 /// The topics by name, in order.
 pub(crate) type TopicMap = BTreeMap<TopicName, Arc<Topic>>;
 
-/// The topics of this node. A clone is another handle on them.
+/// The topics as of a revision of the metadata.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    revision: u64,
+    topics: Arc<TopicMap>,
+}
+
+/// The topics as this node knows them. A clone is another handle on them.
 #[derive(Clone, Debug)]
 pub(crate) struct Topics {
-    published: watch::Receiver<Arc<TopicMap>>,
-    changes: mpsc::Sender<Change>,
+    env: Env,
+    view: ClusterView,
+    defaults: Defaults,
+    published: watch::Receiver<Published>,
     auto_create: bool,
 }
 
@@ -49,51 +61,60 @@ pub(crate) struct NewTopic {
     pub(crate) name: TopicName,
     /// `None` for the server's default.
     pub(crate) partitions: Option<u32>,
-    pub(crate) replication_factor: u32,
+    /// `None` for the server's default.
+    pub(crate) replication_factor: Option<u32>,
     pub(crate) settings: TopicSettings,
 }
 
 impl NewTopic {
     /// A topic of which only the name is known.
     pub(crate) fn named(name: TopicName) -> Self {
-        Self { name, partitions: None, replication_factor: 1, settings: TopicSettings::default() }
+        Self { name, partitions: None, replication_factor: None, settings: TopicSettings::default() }
     }
 }
 
 impl Topics {
-    /// Opens every partition that the metadata name. One that cannot be opened is reported, and stops nobody else. Changes
-    /// are made by the future that comes with the topics, which ends when nobody can ask for any.
+    /// Opens every partition that the metadata give to this node. One that cannot be opened is reported, and stops nobody
+    /// else. The future that comes with the topics makes them follow the metadata, for ever.
     pub(crate) async fn open(
         env: Env,
         storage: Storage,
-        node: NodeId,
-        metadata: MetadataLog,
+        peers: Peers,
+        timing: GroupTiming,
+        view: ClusterView,
         defaults: Defaults,
         auto_create: bool,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (publish, published) = watch::channel(Arc::new(TopicMap::new()));
-        let owner = Owner::new(env, storage, node, metadata, defaults, publish);
-        owner.open_all().await;
-        let (changes, queue) = mpsc::channel(TOPIC_CHANGES_MAX);
-        (Self { published, changes, auto_create }, owner.run(queue))
+        let (publish, published) = watch::channel(Published::default());
+        let mut owner =
+            Owner::new(env.clone(), storage, peers, timing, view.clone(), defaults.clone(), publish);
+        owner.begin().await;
+        (Self { env, view, defaults, published, auto_create }, owner.run())
     }
 
     /// Every topic as it is now.
     pub(crate) fn all(&self) -> Arc<TopicMap> {
-        Arc::clone(&self.published.borrow())
+        Arc::clone(&self.published.borrow().topics)
     }
 
-    /// A topic that exists.
-    pub(crate) fn get(&self, name: &str) -> Result<Arc<Topic>, ApiError> {
-        match self.published.borrow().get(name) {
-            Some(topic) => Ok(Arc::clone(topic)),
-            None => Err(not_found(&TopicName::new(name)?, self.auto_create)),
+    /// A topic that is known here.
+    pub(crate) fn known(&self, name: &str) -> Option<Arc<Topic>> {
+        self.published.borrow().topics.get(name).cloned()
+    }
+
+    /// A topic that exists. Where it is not known here, the controller is asked whether it has just been made.
+    pub(crate) async fn get(&self, name: &str) -> Result<Arc<Topic>, ApiError> {
+        if let Some(topic) = self.known(name) {
+            return Ok(topic);
         }
+        let name = TopicName::new(name)?;
+        self.catch_up().await?;
+        self.known(name.as_str()).ok_or_else(|| not_found(&name, self.auto_create))
     }
 
     /// A topic, made first where there is none and the server may make it.
     pub(crate) async fn get_or_create(&self, name: &str) -> Result<Arc<Topic>, ApiError> {
-        match self.get(name) {
+        match self.get(name).await {
             Err(error) if error.reason == Reason::TopicNotFound && self.auto_create => {
                 self.ensure(NewTopic::named(TopicName::new(name)?)).await
             }
@@ -103,12 +124,33 @@ impl Topics {
 
     /// A topic, made first where there is none.
     pub(crate) async fn ensure(&self, new: NewTopic) -> Result<Arc<Topic>, ApiError> {
-        self.change(|answer| Change::Ensure { new, answer }).await
+        let name = new.name.clone();
+        match self.create(new).await {
+            // Another was faster, here or elsewhere.
+            Err(error) if error.reason == Reason::TopicExists => self.get(name.as_str()).await,
+            made => made,
+        }
     }
 
-    /// Makes a topic.
+    /// Makes a topic, and waits for a moment until its partitions have leaders.
     pub(crate) async fn create(&self, new: NewTopic) -> Result<Arc<Topic>, ApiError> {
-        self.change(|answer| Change::Create { new, answer }).await
+        let command = Command::CreateTopic {
+            topic: new.name.as_str().to_owned(),
+            partitions: new.partitions.unwrap_or(self.defaults.partitions),
+            replication_factor: new.replication_factor.unwrap_or(self.defaults.replication_factor),
+            created_ms: Timestamp::new(self.env.clock.now_unix_ms()),
+            settings: new.settings,
+            alive: self.view.alive().into_iter().collect(),
+        };
+        self.change(command).await?;
+        let topic = self.known(new.name.as_str()).ok_or_else(|| not_found(&new.name, false))?;
+        if let Some(failure) = topic.failure() {
+            return Err(failure);
+        }
+        // A topic without leaders is made all the same.
+        drop(timeout(FIRST_LEADER_TIMEOUT, self.led(&topic)).await);
+        tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic created");
+        Ok(topic)
     }
 
     /// Changes a topic.
@@ -118,20 +160,19 @@ impl Topics {
         partitions: Option<u32>,
         settings: SettingsChange,
     ) -> Result<Arc<Topic>, ApiError> {
-        self.change(|answer| Change::Alter { name, partitions, settings, answer }).await
+        let alive = self.view.alive().into_iter().collect();
+        let command = Command::AlterTopic { topic: name.as_str().to_owned(), partitions, settings, alive };
+        self.change(command).await?;
+        let topic = self.known(name.as_str()).ok_or_else(|| not_found(&name, false))?;
+        tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic altered");
+        topic.failure().map_or(Ok(topic), Err)
     }
 
     /// Deletes a topic with its records.
     pub(crate) async fn delete(&self, name: TopicName) -> Result<(), ApiError> {
-        self.change(|answer| Change::Delete { name, answer }).await
-    }
-
-    /// Tries again to open the partitions that could not be opened.
-    pub(crate) async fn reopen_failed(&self) {
-        if self.all().values().any(|topic| topic.has_failed()) {
-            // Where the owner is gone the node is stopping.
-            drop(self.changes.send(Change::Reopen).await);
-        }
+        self.change(Command::DeleteTopic { topic: name.as_str().to_owned() }).await?;
+        tracing::info!(topic = %name, "topic deleted");
+        Ok(())
     }
 
     /// Ends every partition: what was handed over to it is appended, and no more is taken.
@@ -141,19 +182,55 @@ impl Topics {
         }
     }
 
-    async fn change<T>(
-        &self,
-        make: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Change,
-    ) -> Result<T, ApiError> {
-        let (answer, outcome) = oneshot::channel();
-        let exchange = async {
-            self.changes.send(make(answer)).await.map_err(|_| Drain::error())?;
-            outcome.await.unwrap_or_else(|_| {
-                Err(ApiError::new(Reason::CommitUnknown, "the server stopped before the change was done"))
-            })
+    /// Proposes a change to the metadata, and waits until what came of it is published here.
+    pub(crate) async fn change(&self, command: Command) -> Result<Response, ApiError> {
+        let change = async {
+            let response = self.view.metadata.propose(command).await.map_err(command_error)?;
+            let response = response.map_err(metadata_error)?;
+            self.published().await?;
+            Ok(response)
         };
-        let in_time = tokio::time::timeout(CHANGE_TIMEOUT, exchange).await;
+        let in_time = timeout(CHANGE_TIMEOUT, change).await;
         in_time.unwrap_or_else(|_| Err(timed_out("the change", CHANGE_TIMEOUT)))
+    }
+
+    /// Returns once all is published that the controller's leader knew when this was called.
+    async fn catch_up(&self) -> Result<(), ApiError> {
+        let unknown = || {
+            ApiError::new(Reason::NoLeader, "the controller has no leader at present, so that nobody can say whether there is such a topic: wait")
+        };
+        let caught_up = async {
+            self.view.metadata.linearize().await.map_err(|_| unknown())?;
+            self.published().await
+        };
+        timeout(METADATA_TIMEOUT, caught_up).await.unwrap_or_else(|_| Err(unknown()))
+    }
+
+    /// Returns once what is known of the metadata is published.
+    async fn published(&self) -> Result<(), ApiError> {
+        let revision = self.view.state().0.revision();
+        let mut published = self.published.clone();
+        let done = published.wait_for(|published| published.revision >= revision).await;
+        done.map(drop).map_err(|_| Drain::error())
+    }
+
+    /// Returns once every partition of a topic has a leader.
+    async fn led(&self, topic: &Topic) {
+        let mut metadata = self.view.metadata.follow();
+        for (_, id, slot) in topic.slots() {
+            match slot {
+                Slot::Open(partition) => {
+                    let mut follower = partition.follow();
+                    while partition.progress().leader.is_none() && follower.changed().await.is_ok() {}
+                }
+                Slot::Elsewhere | Slot::Failed(_) => {
+                    let led = |state: &Arc<MetadataMachine>| {
+                        state.0.placement(id).is_none_or(|placement| placement.leader.is_some())
+                    };
+                    drop(metadata.wait_for(led).await);
+                }
+            }
+        }
     }
 }
 

@@ -17,7 +17,9 @@ use super::convert::status;
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
+use super::route::{Away, Errand, Route, from_afar};
 use super::session::{BeyondTail, ReadRecord, Session};
+use crate::cluster::unforwarded;
 use crate::topics::{NewTopic, Topic};
 
 /// The topic that the book's service is about. It is made when it is first used.
@@ -35,12 +37,12 @@ impl BookApi {
     }
 
     async fn topic(&self) -> Result<Arc<Topic>, ApiError> {
-        match self.shared.topics.get(TOPIC) {
-            Ok(topic) => Ok(topic),
-            Err(_) => {
+        match self.shared.topics.get(TOPIC).await {
+            Err(error) if error.reason == Reason::TopicNotFound => {
                 let new = NewTopic { partitions: Some(1), ..NewTopic::named(TopicName::new(TOPIC)?) };
                 self.shared.topics.ensure(new).await
             }
+            found => found,
         }
     }
 
@@ -50,13 +52,21 @@ impl BookApi {
     ) -> Result<log_v1::ProduceResponse, ApiError> {
         self.topic().await?;
         let intake = Intake::new(&self.shared);
-        let produced = intake.produce(&self.shared, produce_request(request)).await?;
+        let produced = intake.produce(&self.shared, produce_request(request), true).await?;
         Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default() })
     }
 
     async fn consume_one(&self, offset: u64) -> Result<log_v1::ConsumeResponse, ApiError> {
-        let mut session = self.session(offset, Some(1), BeyondTail::Refuse).await?;
-        let piece = session.piece(CONSUME_BYTES_MAX).await?;
+        let request = consume_request(offset, Some(1));
+        let mut session = match self.session(request, BeyondTail::Refuse).await? {
+            Reader::Here(session) => session,
+            Reader::There(away) => return self.consume_there(offset, &away).await,
+        };
+        let mut piece = session.piece(CONSUME_BYTES_MAX).await?;
+        if piece.is_empty() {
+            session.catch_up(&self.shared).await;
+            piece = session.piece(CONSUME_BYTES_MAX).await?;
+        }
         match piece.records.into_iter().next() {
             Some(record) => Ok(consume_response(record)),
             // The book's server answers the tail itself with an error, where ours would wait for the next record.
@@ -65,21 +75,49 @@ impl BookApi {
         }
     }
 
+    async fn consume_there(&self, offset: u64, away: &Away) -> Result<log_v1::ConsumeResponse, ApiError> {
+        let mut book = self.shared.forwarder.book(&away.addr)?;
+        let answer = book.consume(unforwarded(log_v1::ConsumeRequest { offset })).await;
+        answer.map(Response::into_inner).map_err(|status| from_afar(&status, away))
+    }
+
     async fn session(
         &self,
-        offset: u64,
-        max_records: Option<u64>,
+        request: v1::ConsumeRequest,
         beyond_tail: BeyondTail,
-    ) -> Result<Session, ApiError> {
+    ) -> Result<Reader, ApiError> {
         let topic = self.topic().await?;
-        let request = v1::ConsumeRequest {
-            topic: TOPIC.to_owned(),
-            from: Some(v1::ReadFrom { start: Some(v1::read_from::Start::Offset(offset)), clamp: false }),
-            bounds: Some(v1::ReadBounds { max_records, ..v1::ReadBounds::default() }),
-            ..v1::ConsumeRequest::default()
-        };
-        Session::open_topic(&self.shared, topic, request, beyond_tail).await
+        Ok(match self.shared.to_reader(&topic, 0, Errand::new(true)).await? {
+            Route::Here(partition) => {
+                let session = Session::open(&self.shared, topic, partition, request, beyond_tail).await?;
+                Reader::Here(Box::new(session))
+            }
+            Route::There(away) => Reader::There(away),
+        })
     }
+
+    /// The servers, with the one that leads the book's log as the leader.
+    async fn servers(&self) -> Result<log_v1::GetServersResponse, ApiError> {
+        let topic = self.topic().await?;
+        let leader = match self.shared.to_leader(&topic, 0, Errand::new(true)).await? {
+            Route::Here(_) => self.shared.view.this(),
+            Route::There(away) => away.node,
+        };
+        let server = |server: v1::Server| log_v1::Server {
+            is_leader: server.id == leader.get(),
+            id: server.name,
+            rpc_addr: server.rpc_addr,
+        };
+        // Who is not there is no use to a client that cannot be told so.
+        let servers = self.shared.view.servers().servers.into_iter().filter(|server| server.alive);
+        Ok(log_v1::GetServersResponse { servers: servers.map(server).collect() })
+    }
+}
+
+/// Where a read is served.
+enum Reader {
+    Here(Box<Session>),
+    There(Away),
 }
 
 #[tonic::async_trait]
@@ -106,7 +144,16 @@ impl Log for BookApi {
         request: Request<log_v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         // As in the book, a stream waits for its first record wherever that will be.
-        let session = self.session(request.get_ref().offset, None, BeyondTail::Wait).await.map_err(status)?;
+        let offset = request.get_ref().offset;
+        let session = match self.session(consume_request(offset, None), BeyondTail::Wait).await {
+            Ok(Reader::Here(session)) => *session,
+            Ok(Reader::There(away)) => {
+                let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
+                let answers = book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).await?;
+                return Ok(Response::new(answers.into_inner().boxed()));
+            }
+            Err(error) => return Err(status(error)),
+        };
         let events = follow::stream(session, None, self.shared.drain.clone());
         let responses = events.flat_map(|event| {
             let responses = match event {
@@ -127,7 +174,7 @@ impl Log for BookApi {
         let batches = request.into_inner().enumerate().map(|(place, message)| {
             message.map(|message| Numbered { request_id: place as u64, batch: produce_request(message) })
         });
-        let answers = pipeline::serve(&self.shared, batches);
+        let answers = pipeline::serve(&self.shared, batches, true);
         let responses = answers.map(|answer| answer.and_then(book_answer).map_err(status));
         Ok(Response::new(until_error(responses).boxed()))
     }
@@ -136,10 +183,7 @@ impl Log for BookApi {
         &self,
         _request: Request<log_v1::GetServersRequest>,
     ) -> Result<Response<log_v1::GetServersResponse>, Status> {
-        let this = &self.shared.directory;
-        let server =
-            log_v1::Server { id: this.name.clone(), rpc_addr: this.rpc_addr.clone(), is_leader: true };
-        Ok(Response::new(log_v1::GetServersResponse { servers: vec![server] }))
+        self.servers().await.map(Response::new).map_err(status)
     }
 }
 
@@ -151,6 +195,15 @@ fn produce_request(request: log_v1::ProduceRequest) -> v1::ProduceRequest {
         partition: Some(0),
         records: vec![record],
         ..v1::ProduceRequest::default()
+    }
+}
+
+fn consume_request(offset: u64, max_records: Option<u64>) -> v1::ConsumeRequest {
+    v1::ConsumeRequest {
+        topic: TOPIC.to_owned(),
+        from: Some(v1::ReadFrom { start: Some(v1::read_from::Start::Offset(offset)), clamp: false }),
+        bounds: Some(v1::ReadBounds { max_records, ..v1::ReadBounds::default() }),
+        ..v1::ConsumeRequest::default()
     }
 }
 

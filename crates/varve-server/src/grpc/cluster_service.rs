@@ -28,24 +28,11 @@ impl ClusterApi {
         Self { shared }
     }
 
-    fn servers(&self) -> v1::GetServersResponse {
-        let this = &self.shared.directory;
-        let server = v1::Server {
-            id: this.node_id.get(),
-            name: this.name.clone(),
-            rpc_addr: this.rpc_addr.clone(),
-            is_leader: true,
-            rack: this.rack.clone(),
-            ..v1::Server::default()
-        };
-        v1::GetServersResponse { servers: vec![server], cluster_id: this.cluster_id.clone() }
-    }
-
     async fn create(&self, request: v1::CreateTopicRequest) -> Result<v1::CreateTopicResponse, ApiError> {
         let new = NewTopic {
             name: TopicName::new(&request.name)?,
             partitions: Some(request.partitions).filter(|partitions| *partitions > 0),
-            replication_factor: request.replication_factor.max(1),
+            replication_factor: Some(request.replication_factor).filter(|factor| *factor > 0),
             settings: from_wire(request.settings)?,
         };
         let topic = self.shared.topics.create(new).await?;
@@ -78,7 +65,7 @@ impl ClusterApi {
         let topic = if request.create_missing {
             topics.get_or_create(&request.name).await?
         } else {
-            topics.get(&request.name)?
+            topics.get(&request.name).await?
         };
         Ok(v1::DescribeTopicResponse { topic: Some(self.describe(&topic)) })
     }
@@ -90,9 +77,19 @@ impl ClusterApi {
         Ok(v1::AlterTopicResponse { topic: Some(self.describe(&topic)) })
     }
 
-    async fn trim(&self, request: v1::TrimTopicRequest) -> Result<v1::TrimTopicResponse, ApiError> {
-        let topic = self.shared.topics.get(&request.topic)?;
-        let partition = topic.partition(request.partition)?;
+    async fn trim(
+        &self,
+        request: v1::TrimTopicRequest,
+        forward: bool,
+    ) -> Result<v1::TrimTopicResponse, ApiError> {
+        let topic = self.shared.topics.get(&request.topic).await?;
+        let partition = match self.shared.to_leader(&topic, request.partition, Errand::new(forward)).await? {
+            Route::Here(partition) => partition,
+            Route::There(away) => {
+                let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
+                return answered(cluster.trim_topic(unforwarded(request)).await, &away);
+            }
+        };
         let before = Offset::new(request.before_offset);
         let progress = partition.progress();
         if before > progress.high_watermark {
@@ -113,6 +110,115 @@ impl ClusterApi {
         Ok(v1::TrimTopicResponse { log_start_offset: log_start_offset.get() })
     }
 
+    /// Gives a newcomer its place. A name stands for one node at a time: that of a node that runs is not given away.
+    async fn take_in(&self, request: v1::JoinClusterRequest) -> Result<v1::JoinClusterResponse, ApiError> {
+        let view = &self.shared.view;
+        let holder = view.presence.addresses(&view.identity.cluster_id).into_values().find(|node| {
+            node.name == request.name && node.rpc_addr != request.rpc_addr
+        });
+        if let Some(holder) = holder {
+            let message = format!(
+                "node {} of the name {} runs at {}: choose another name, or wait until it is seen to be gone",
+                holder.id, request.name, holder.rpc_addr
+            );
+            return Err(ApiError::new(Reason::NodeNameTaken, message).with(meta::NODE_ID, holder.id));
+        }
+        let v1::JoinClusterRequest { name, rpc_addr, gossip_addr, rack } = request;
+        let command = Command::RegisterNode { name, rpc_addr, gossip_addr, rack };
+        let varve_controller::Response::Node(node) = self.shared.topics.change(command).await? else {
+            return Err(ApiError::new(Reason::Internal, "the metadata answered what was not asked"));
+        };
+        tracing::info!(node_id = %node.id, name = node.name, rpc_addr = node.rpc_addr, "a node joins the cluster");
+        let v1::GetServersResponse { servers, cluster_id } = view.servers();
+        Ok(v1::JoinClusterResponse { cluster_id, node_id: node.id.get(), servers })
+    }
+
+    async fn drain(
+        &self,
+        request: v1::DecommissionServerRequest,
+    ) -> Result<v1::DecommissionServerResponse, ApiError> {
+        let command = Command::DrainNode { node: NodeId::new(request.id), drain: !request.cancel };
+        self.shared.topics.change(command).await?;
+        tracing::info!(node_id = request.id, cancel = request.cancel, "decommission of a node");
+        let servers = self.shared.view.servers().servers;
+        Ok(v1::DecommissionServerResponse { server: servers.into_iter().find(|server| server.id == request.id) })
+    }
+
+    async fn transfer(
+        &self,
+        request: v1::TransferLeadershipRequest,
+        forward: bool,
+    ) -> Result<v1::TransferLeadershipResponse, ApiError> {
+        if let Some(to) = request.to
+            && self.shared.view.state().0.node(NodeId::new(to)).is_none()
+        {
+            return Err(no_node(NodeId::new(to)));
+        }
+        if request.topic.is_empty() { self.transfer_controller(request, forward).await } else { self.transfer_partition(request, forward).await }
+    }
+
+    async fn transfer_partition(
+        &self,
+        request: v1::TransferLeadershipRequest,
+        forward: bool,
+    ) -> Result<v1::TransferLeadershipResponse, ApiError> {
+        let topic = self.shared.topics.get(&request.topic).await?;
+        let partition = match self.shared.to_leader(&topic, request.partition, Errand::new(forward)).await? {
+            Route::Here(partition) => partition,
+            Route::There(away) => {
+                let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
+                return answered(cluster.transfer_leadership(unforwarded(request)).await, &away);
+            }
+        };
+        let members = partition.members().map_err(group_error)?;
+        let to = heir(&members, self.shared.view.this(), &self.shared.view.alive(), request.to)?;
+        partition.transfer_leadership(to).await.map_err(group_error)?;
+        self.led_by(to, || partition.progress().leader).await
+    }
+
+    async fn transfer_controller(
+        &self,
+        request: v1::TransferLeadershipRequest,
+        forward: bool,
+    ) -> Result<v1::TransferLeadershipResponse, ApiError> {
+        let view = &self.shared.view;
+        let leader = view.controller_leader();
+        let leader = leader.ok_or_else(|| ApiError::new(Reason::NoLeader, "the controller has no leader at present: wait"))?;
+        if leader != view.this() {
+            let addr = view.addresses.rpc_addr(leader).filter(|_| forward);
+            let not_here = || {
+                ApiError::new(Reason::NotLeader, format!("node {leader} leads the controller")).with(meta::LEADER_ID, leader)
+            };
+            let away = Away { node: leader, addr: addr.ok_or_else(not_here)? };
+            let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
+            return answered(cluster.transfer_leadership(unforwarded(request)).await, &away);
+        }
+        let members = view.metadata.members().map_err(group_error)?;
+        let to = heir(&members, view.this(), &view.alive(), request.to)?;
+        view.metadata.transfer_leadership(to).await.map_err(group_error)?;
+        self.led_by(to, || view.controller_leader()).await
+    }
+
+    /// Waits until a node leads.
+    async fn led_by(
+        &self,
+        to: NodeId,
+        leader: impl Fn() -> Option<NodeId>,
+    ) -> Result<v1::TransferLeadershipResponse, ApiError> {
+        let led = async {
+            while leader() != Some(to) {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        };
+        match tokio::time::timeout(TRANSFER_TIMEOUT, led).await {
+            Ok(()) => Ok(v1::TransferLeadershipResponse { leader: to.get() }),
+            Err(_) => {
+                let message = format!("node {to} was asked to lead and has not begun to: is it alive and up to date?");
+                Err(ApiError::new(Reason::ChangeRefused, message))
+            }
+        }
+    }
+
     fn describe(&self, topic: &Topic) -> v1::Topic {
         v1::Topic {
             name: topic.name.to_string(),
@@ -120,25 +226,34 @@ impl ClusterApi {
             settings: Some(to_wire(&topic.described.settings)),
             partitions: topic
                 .slots()
-                .map(|(number, _, slot)| self.describe_partition(number, slot))
+                .map(|(number, id, slot)| self.describe_partition(number, id, slot))
                 .collect(),
             create_time: Some(to_wire_time(topic.described.created_ms)),
             effective_settings: Some(effective_to_wire(&topic.effective)),
         }
     }
 
-    fn describe_partition(&self, number: u32, slot: &Slot) -> v1::Partition {
-        let replicas = vec![self.shared.directory.node_id.get()];
-        let unknown = v1::Partition { partition: number, replicas, ..v1::Partition::default() };
-        let Slot::Open(partition) = slot else { return unknown };
+    fn describe_partition(&self, number: u32, id: PartitionId, slot: &Slot) -> v1::Partition {
+        let state = self.shared.view.state();
+        let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect();
+        let mut described = v1::Partition { partition: number, ..v1::Partition::default() };
+        if let Some(placement) = state.0.placement(id) {
+            described.replicas = ids(&placement.replicas);
+            described.leaving = ids(&placement.leaving);
+            described.leader = placement.leader.map(u64::from);
+            described.term = placement.leader.map(|_| placement.term.get());
+        }
+        let Slot::Open(partition) = slot else { return described };
         let status = partition.status();
+        if let Some(leader) = status.progress.leader {
+            described.leader = Some(leader.get());
+            described.term = Some(status.progress.term.get());
+        }
         v1::Partition {
-            leader: status.progress.leader.map(u64::from),
             log_start_offset: Some(status.progress.log_start_offset.get()),
             high_watermark: Some(status.progress.high_watermark.get()),
             size_bytes: Some(status.size_bytes),
-            term: Some(status.progress.term.get()),
-            ..unknown
+            ..described
         }
     }
 }
@@ -151,56 +266,62 @@ impl ClusterService for ClusterApi {
         &self,
         _request: Request<v1::GetServersRequest>,
     ) -> Result<Response<v1::GetServersResponse>, Status> {
-        Ok(Response::new(self.servers()))
+        Ok(Response::new(self.shared.view.servers()))
     }
 
     async fn watch_servers(
         &self,
-        _: Request<v1::WatchServersRequest>,
+        _request: Request<v1::WatchServersRequest>,
     ) -> Result<Response<Self::WatchServersStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let servers = watch::servers(self.shared.view.clone(), self.shared.drain.clone());
+        Ok(Response::new(servers.map(|servers| servers.map_err(Status::from)).boxed()))
     }
 
     async fn get_cluster_health(
         &self,
-        _: Request<v1::GetClusterHealthRequest>,
+        _request: Request<v1::GetClusterHealthRequest>,
     ) -> Result<Response<v1::GetClusterHealthResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        Ok(Response::new(health_report::of(&self.shared.view)))
     }
 
     async fn init_cluster(
         &self,
-        _: Request<v1::InitClusterRequest>,
+        _request: Request<v1::InitClusterRequest>,
     ) -> Result<Response<v1::InitClusterResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let message = format!("this is {}", self.shared.view.identity);
+        Err(ApiError::new(Reason::ClusterExists, message).into())
     }
 
     async fn join_cluster(
         &self,
-        _: Request<v1::JoinClusterRequest>,
+        request: Request<v1::JoinClusterRequest>,
     ) -> Result<Response<v1::JoinClusterResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let place = self.take_in(request.into_inner()).await;
+        place.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn transfer_leadership(
         &self,
-        _: Request<v1::TransferLeadershipRequest>,
+        request: Request<v1::TransferLeadershipRequest>,
     ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let forward = may_forward(request.metadata());
+        let led = self.transfer(request.into_inner(), forward).await;
+        led.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn decommission_server(
         &self,
-        _: Request<v1::DecommissionServerRequest>,
+        request: Request<v1::DecommissionServerRequest>,
     ) -> Result<Response<v1::DecommissionServerResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let draining = self.drain(request.into_inner()).await;
+        draining.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn create_topic(
         &self,
         request: Request<v1::CreateTopicRequest>,
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
-        self.create(request.into_inner()).await.map(Response::new).map_err(status)
+        self.create(request.into_inner()).await.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn list_topics(
@@ -214,22 +335,22 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::DescribeTopicRequest>,
     ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
-        self.look_up(request.into_inner()).await.map(Response::new).map_err(status)
+        self.look_up(request.into_inner()).await.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn alter_topic(
         &self,
         request: Request<v1::AlterTopicRequest>,
     ) -> Result<Response<v1::AlterTopicResponse>, Status> {
-        self.alter(request.into_inner()).await.map(Response::new).map_err(status)
+        self.alter(request.into_inner()).await.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn delete_topic(
         &self,
         request: Request<v1::DeleteTopicRequest>,
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
-        let name = TopicName::new(&request.get_ref().name).map_err(|error| status(error.into()))?;
-        self.shared.topics.delete(name).await.map_err(status)?;
+        let name = TopicName::new(&request.get_ref().name).map_err(|error| self.shared.status(error.into()))?;
+        self.shared.topics.delete(name).await.map_err(|error| self.shared.status(error))?;
         Ok(Response::new(v1::DeleteTopicResponse {}))
     }
 
@@ -237,8 +358,36 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::TrimTopicRequest>,
     ) -> Result<Response<v1::TrimTopicResponse>, Status> {
-        self.trim(request.into_inner()).await.map(Response::new).map_err(status)
+        let forward = may_forward(request.metadata());
+        let trimmed = self.trim(request.into_inner(), forward).await;
+        trimmed.map(Response::new).map_err(|error| self.shared.status(error))
     }
+}
+
+/// Who is to lead: the one that was named, or any voter that is alive.
+fn heir(
+    members: &GroupMembers,
+    this: NodeId,
+    alive: &BTreeSet<NodeId>,
+    named: Option<u64>,
+) -> Result<NodeId, ApiError> {
+    let refuse = |message: String| ApiError::new(Reason::ChangeRefused, message);
+    match named.map(NodeId::new) {
+        Some(node) if members.voters.contains(&node) => Ok(node),
+        Some(node) => Err(refuse(format!("node {node} has no vote there: choose one of {}", words(&members.voters)))),
+        None => {
+            let other = members.voters.iter().find(|node| **node != this && alive.contains(node)).copied();
+            other.ok_or_else(|| refuse("there is no other replica that is alive to lead".to_owned()))
+        }
+    }
+}
+
+fn words(nodes: &BTreeSet<NodeId>) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn answered<T>(answer: Result<Response<T>, Status>, away: &Away) -> Result<T, ApiError> {
+    answer.map(Response::into_inner).map_err(|status| from_afar(&status, away))
 }
 
 fn summary(topic: &Topic) -> v1::TopicSummary {

@@ -31,6 +31,15 @@ pub(crate) fn acks(acks: i32) -> Result<Acks, ApiError> {
     }
 }
 
+/// When a produce is answered, on the wire.
+pub(crate) fn wire_acks(acks: Acks) -> v1::Acks {
+    match acks {
+        Acks::Quorum => v1::Acks::Quorum,
+        Acks::Leader => v1::Acks::Leader,
+        Acks::None => v1::Acks::None,
+    }
+}
+
 /// How fresh a read is.
 pub(crate) fn consistency(consistency: i32) -> Result<Consistency, ApiError> {
     match v1::ReadConsistency::try_from(consistency) {

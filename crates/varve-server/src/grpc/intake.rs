@@ -9,13 +9,15 @@ use varve_record::{
     BATCH_BYTES_MAX, Batch, BatchBuilder, Compression, HeaderRef, Limits, Offset, ProducerEpoch, ProducerId,
     Sequence, Timestamp,
 };
-use varve_replica::{Partition, Pending, Produce, Produced};
+use varve_replica::{Partition, Pending, Produce};
 
 use super::Shared;
-use super::convert::{acks, from_wire_time, produce_response};
+use super::convert::{acks, from_wire_time, produce_response, wire_acks};
+use super::route::{Away, Errand, Place, Route, from_afar};
 use super::workshop::{Effort, Workshop};
 use crate::error::{batch_error, build_error, invalid, overloaded, produce_error, push_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
+use crate::cluster::unforwarded;
 use crate::topics::{Topic, Topics};
 
 /// Turns requests into batches: the edge where what a client sent is checked, once.
@@ -27,20 +29,12 @@ pub(crate) struct Intake {
 }
 
 /// A batch that is checked, and where it goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) place: Place,
     pub(crate) produce: Produce,
     /// What it counts against the limits on bytes.
     pub(crate) bytes: u32,
-}
-
-/// A partition of a topic.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    topic: Arc<Topic>,
-    partition: Partition,
-    pub(crate) number: u32,
 }
 
 impl Intake {
@@ -66,22 +60,30 @@ impl Intake {
         Ok(Prepared { place, produce: Produce { batch, expected_offset, acks }, bytes })
     }
 
-    /// Appends one batch and waits as it asks.
+    /// Appends one batch, here or where its partition is led, and waits as it asks.
     pub(crate) async fn produce(
         &self,
         shared: &Shared,
         request: v1::ProduceRequest,
+        forward: bool,
     ) -> Result<v1::ProduceResponse, ApiError> {
-        let Prepared { place, produce, bytes } = self.prepare(request).await?;
+        let prepared = self.prepare(request).await?;
         // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory.
-        let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(bytes) else {
+        let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(prepared.bytes) else {
             return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
         };
-        let pending = tokio::time::timeout(CHANGE_TIMEOUT, place.enqueue(produce)).await;
-        let pending =
-            pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
-        let produced = place.wait(pending).await?;
-        Ok(produce_response(place.number, produced))
+        let errand = Errand::new(forward);
+        loop {
+            let Place { topic, number } = &prepared.place;
+            let outcome = match shared.to_leader(topic, *number, errand).await? {
+                Route::Here(partition) => prepared.place.produce(&partition, prepared.produce.clone()).await,
+                Route::There(away) => hand_on(shared, &away, prepared.clone().into_request()).await,
+            };
+            match outcome {
+                Ok(answer) => return Ok(answer),
+                Err(error) => errand.again(error).await?,
+            }
+        }
     }
 
     async fn decode(&self, request: v1::ProduceRequest, limits: Limits) -> Result<Batch, ApiError> {
@@ -106,6 +108,21 @@ impl Intake {
     }
 }
 
+impl Prepared {
+    /// As a request to another node: the batch as it is, for the partition that was chosen.
+    pub(crate) fn into_request(self) -> v1::ProduceRequest {
+        let Self { place, produce, .. } = self;
+        v1::ProduceRequest {
+            topic: place.topic.name.to_string(),
+            partition: Some(place.number),
+            encoded_batch: produce.batch.as_bytes().clone(),
+            expected_offset: produce.expected_offset.map(u64::from),
+            acks: wire_acks(produce.acks).into(),
+            ..v1::ProduceRequest::default()
+        }
+    }
+}
+
 impl Place {
     fn choose(topic: Arc<Topic>, request: &v1::ProduceRequest) -> Result<Self, ApiError> {
         let number = match request.partition {
@@ -119,23 +136,35 @@ impl Place {
             }
             None => topic.choose_partition(request.records.first().and_then(|record| record.key.as_deref())),
         };
-        let partition = topic.partition(number)?.clone();
-        Ok(Self { topic, partition, number })
+        topic.slot(number)?;
+        Ok(Self { topic, number })
     }
 
     fn limits(&self) -> Limits {
         Limits { record_bytes_max: self.topic.effective.record_bytes_max, ..Limits::default() }
     }
 
+    async fn produce(&self, partition: &Partition, produce: Produce) -> Result<v1::ProduceResponse, ApiError> {
+        let pending = tokio::time::timeout(CHANGE_TIMEOUT, self.enqueue(partition, produce)).await;
+        let pending =
+            pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
+        self.wait(pending).await
+    }
+
     /// Hands a batch to the partition; waits for room there.
-    pub(crate) async fn enqueue(&self, produce: Produce) -> Result<Pending, ApiError> {
-        self.partition.enqueue(produce).await.map_err(|error| self.explain(error))
+    pub(crate) async fn enqueue(
+        &self,
+        partition: &Partition,
+        produce: Produce,
+    ) -> Result<Pending, ApiError> {
+        partition.enqueue(produce).await.map_err(|error| self.explain(error))
     }
 
     /// Waits for what becomes of a batch.
-    pub(crate) async fn wait(&self, pending: Pending) -> Result<Produced, ApiError> {
+    pub(crate) async fn wait(&self, pending: Pending) -> Result<v1::ProduceResponse, ApiError> {
         match tokio::time::timeout(CHANGE_TIMEOUT, pending.wait()).await {
-            Ok(outcome) => outcome.map_err(|error| self.explain(error)),
+            Ok(Ok(produced)) => Ok(produce_response(self.number, produced)),
+            Ok(Err(error)) => Err(self.explain(error)),
             Err(_) => Err(timed_out(self.topic.at(self.number), CHANGE_TIMEOUT)),
         }
     }
@@ -143,6 +172,17 @@ impl Place {
     fn explain(&self, error: varve_replica::ProduceError) -> ApiError {
         self.topic.explain(produce_error(error, self.topic.at(self.number)))
     }
+}
+
+async fn hand_on(
+    shared: &Shared,
+    away: &Away,
+    request: v1::ProduceRequest,
+) -> Result<v1::ProduceResponse, ApiError> {
+    let mut log = shared.forwarder.log(&away.addr)?;
+    let answer = tokio::time::timeout(CHANGE_TIMEOUT, log.produce(unforwarded(request))).await;
+    let answer = answer.map_err(|_| timed_out(format!("node {}", away.node), CHANGE_TIMEOUT))?;
+    answer.map(tonic::Response::into_inner).map_err(|status| from_afar(&status, away))
 }
 
 fn build(

@@ -21,7 +21,9 @@ use super::convert::{consistency, status, to_wire_time};
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
-use super::session::{Session, within_freshness};
+use super::route::{Away, Errand, Route, from_afar};
+use super::session::{BeyondTail, Session, within_freshness};
+use crate::cluster::{may_forward, unforwarded};
 use crate::error::{invalid, read_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 
@@ -36,9 +38,21 @@ impl LogApi {
         Self { shared }
     }
 
-    async fn consume_one(&self, request: v1::ConsumeRequest) -> Result<v1::ConsumeResponse, ApiError> {
+    async fn consume_one(
+        &self,
+        request: v1::ConsumeRequest,
+        forward: bool,
+    ) -> Result<v1::ConsumeResponse, ApiError> {
         let max_wait = max_wait(request.max_wait.as_ref())?;
-        let mut session = Session::open(&self.shared, request).await?;
+        let topic = self.shared.topics.get(&request.topic).await?;
+        let partition = match self.shared.to_reader(&topic, request.partition, Errand::new(forward)).await? {
+            Route::Here(partition) => partition,
+            Route::There(away) => {
+                let mut log = self.shared.forwarder.log(&away.addr)?;
+                return answered(log.consume(unforwarded(request)).await, &away);
+            }
+        };
+        let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
         let piece = session.piece(CONSUME_BYTES_MAX).await?;
         if !piece.is_empty() || session.ended() || max_wait.is_zero() {
             return Ok(piece.into_response());
@@ -56,9 +70,48 @@ impl LogApi {
         Ok(session.piece(CONSUME_BYTES_MAX).await?.into_response())
     }
 
-    async fn tail(&self, request: v1::GetTailRequest) -> Result<v1::GetTailResponse, ApiError> {
-        let topic = self.shared.topics.get(&request.topic)?;
-        let partition = topic.partition(request.partition)?;
+    async fn consume_many(
+        &self,
+        request: v1::ConsumeStreamRequest,
+        forward: bool,
+    ) -> Result<BoxStream<'static, Result<v1::ConsumeStreamResponse, Status>>, ApiError> {
+        let heartbeat = heartbeat(request.heartbeat_interval.as_ref())?;
+        let read = request.read.as_ref().ok_or_else(|| invalid("read", "say what to read"))?;
+        let topic = self.shared.topics.get(&read.topic).await?;
+        let partition = match self.shared.to_reader(&topic, read.partition, Errand::new(forward)).await? {
+            Route::Here(partition) => partition,
+            Route::There(away) => {
+                let mut log = self.shared.forwarder.log(&away.addr)?;
+                let answers = answered(log.consume_stream(unforwarded(request)).await, &away)?;
+                let answers = answers.map(move |answer| {
+                    answer.map_err(|status| from_afar(&status, &away).into())
+                });
+                return Ok(answers.boxed());
+            }
+        };
+        let read = request.read.unwrap_or_default();
+        let session = Session::open(&self.shared, topic, partition, read, BeyondTail::Refuse).await?;
+        let events = follow::stream(session, heartbeat, self.shared.drain.clone());
+        let shared = self.shared.clone();
+        let responses = events.map(move |event| {
+            event.map(event_response).map_err(|error| shared.status(error))
+        });
+        Ok(responses.boxed())
+    }
+
+    async fn tail(
+        &self,
+        request: v1::GetTailRequest,
+        forward: bool,
+    ) -> Result<v1::GetTailResponse, ApiError> {
+        let topic = self.shared.topics.get(&request.topic).await?;
+        let partition = match self.shared.to_reader(&topic, request.partition, Errand::new(forward)).await? {
+            Route::Here(partition) => partition,
+            Route::There(away) => {
+                let mut log = self.shared.forwarder.log(&away.addr)?;
+                return answered(log.get_tail(unforwarded(request)).await, &away);
+            }
+        };
         let level = consistency(request.consistency)?;
         let explain = |error| topic.explain(read_error(error, topic.at(request.partition)));
         let barrier = async { partition.barrier(level).await.map_err(explain) };
@@ -70,8 +123,8 @@ impl LogApi {
             log_start_offset: progress.log_start_offset.get(),
             high_watermark: progress.high_watermark.get(),
             term: progress.term.get(),
-            log_start_time: append_time(partition, first).await.map(to_wire_time),
-            last_append_time: append_time(partition, last).await.map(to_wire_time),
+            log_start_time: append_time(&partition, first).await.map(to_wire_time),
+            last_append_time: append_time(&partition, last).await.map(to_wire_time),
         })
     }
 
@@ -101,21 +154,27 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
+        let forward = may_forward(request.metadata());
         let intake = Intake::new(&self.shared);
-        let produced = intake.produce(&self.shared, request.into_inner()).await;
-        produced.map(Response::new).map_err(status)
+        let produced = intake.produce(&self.shared, request.into_inner(), forward).await;
+        produced.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn produce_stream(
         &self,
         request: Request<Streaming<v1::ProduceStreamRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        let forward = may_forward(request.metadata());
         let batches = request.into_inner().map(|message| {
             let v1::ProduceStreamRequest { request_id, batch } = message?;
             Ok(Numbered { request_id, batch: batch.unwrap_or_default() })
         });
-        let answers = pipeline::serve(&self.shared, batches);
-        let responses = answers.map(|answer| answer.map(stream_response).map_err(status));
+        let answers = pipeline::serve(&self.shared, batches, forward);
+        let shared = self.shared.clone();
+        let responses = answers.map(move |answer| match answer {
+            Ok(answer) => Ok(stream_response(&shared, answer)),
+            Err(error) => Err(shared.status(error)),
+        });
         Ok(Response::new(responses.boxed()))
     }
 
@@ -123,27 +182,27 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<v1::ConsumeResponse>, Status> {
-        self.consume_one(request.into_inner()).await.map(Response::new).map_err(status)
+        let forward = may_forward(request.metadata());
+        let read = self.consume_one(request.into_inner(), forward).await;
+        read.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn consume_stream(
         &self,
         request: Request<v1::ConsumeStreamRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
-        let request = request.into_inner();
-        let heartbeat = heartbeat(request.heartbeat_interval.as_ref()).map_err(status)?;
-        let read = request.read.ok_or_else(|| status(invalid("read", "say what to read")))?;
-        let session = Session::open(&self.shared, read).await.map_err(status)?;
-        let events = follow::stream(session, heartbeat, self.shared.drain.clone());
-        let responses = events.map(|event| event.map(event_response).map_err(status));
-        Ok(Response::new(responses.boxed()))
+        let forward = may_forward(request.metadata());
+        let read = self.consume_many(request.into_inner(), forward).await;
+        read.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn get_tail(
         &self,
         request: Request<v1::GetTailRequest>,
     ) -> Result<Response<v1::GetTailResponse>, Status> {
-        self.tail(request.into_inner()).await.map(Response::new).map_err(status)
+        let forward = may_forward(request.metadata());
+        let tail = self.tail(request.into_inner(), forward).await;
+        tail.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn init_producer(
@@ -154,11 +213,15 @@ impl LogService for LogApi {
     }
 }
 
-fn stream_response(answer: Answer) -> v1::ProduceStreamResponse {
+fn answered<T>(answer: Result<Response<T>, Status>, away: &Away) -> Result<T, ApiError> {
+    answer.map(Response::into_inner).map_err(|status| from_afar(&status, away))
+}
+
+fn stream_response(shared: &Shared, answer: Answer) -> v1::ProduceStreamResponse {
     use v1::produce_stream_response::Result as Outcome;
     let result = match answer.result {
         Ok(ack) => Outcome::Ack(ack),
-        Err(error) => Outcome::Error(error.into()),
+        Err(error) => Outcome::Error(shared.view.with_leader_addr(error).into()),
     };
     v1::ProduceStreamResponse {
         request_id: answer.request_id,

@@ -5,6 +5,7 @@
 //! place among the unanswered ones is free when the client has taken the answer. The reader stops while either is used up,
 //! and with it HTTP/2's flow control stops the client.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use varve_api::v1;
 use varve_replica::Pending;
 
 use super::Shared;
-use super::convert::produce_response;
-use super::intake::{Intake, Place, Prepared};
+use super::intake::{Intake, Prepared};
+use super::relay::{self, Relay, Relayed};
+use super::route::{Away, Errand, Place, Route};
 use crate::drain::Drain;
 use crate::error::invalid;
 use crate::limits::{DRAIN_PAUSE, DRAIN_READ_MAX, STREAM_BATCHES_IN_FLIGHT_MAX, STREAM_BYTES_IN_FLIGHT_MAX};
@@ -40,7 +42,11 @@ pub(crate) struct Answer {
 }
 
 /// Serves a stream of batches: an answer for each in order, then an error if the stream could not be served to its end.
-pub(crate) fn serve<S>(shared: &Shared, batches: S) -> impl Stream<Item = Result<Answer, ApiError>> + use<S>
+pub(crate) fn serve<S>(
+    shared: &Shared,
+    batches: S,
+    forward: bool,
+) -> impl Stream<Item = Result<Answer, ApiError>> + use<S>
 where
     S: Stream<Item = Result<Numbered, Status>> + Send + 'static,
 {
@@ -49,11 +55,12 @@ where
         STREAM_BATCHES_IN_FLIGHT_MAX + 1,
     );
     let reader = Reader {
+        shared: shared.clone(),
         intake: Intake::new(shared),
-        drain: shared.drain.clone(),
+        forward,
+        relays: BTreeMap::new(),
         places: Arc::new(Semaphore::new(STREAM_BATCHES_IN_FLIGHT_MAX)),
         stream_room: Arc::new(Semaphore::new(STREAM_BYTES_IN_FLIGHT_MAX)),
-        server_room: Arc::clone(&shared.room),
     };
     drop(tokio::spawn(reader.run(batches, waiting)));
     drop(tokio::spawn(acknowledge(queue, answered, shared.drain.clone())));
@@ -70,6 +77,8 @@ enum Waiting {
 /// What is known of a batch when it was handed on.
 enum Outcome {
     Pending(Place, Pending),
+    /// It was handed on to the node that leads its partition.
+    Relayed(Relayed),
     Refused(ApiError),
 }
 
@@ -82,16 +91,19 @@ struct Held {
 }
 
 struct Reader {
+    shared: Shared,
     intake: Intake,
-    drain: Drain,
+    /// Whether batches may be handed on.
+    forward: bool,
+    /// Streams to other nodes, by address.
+    relays: BTreeMap<String, Relay>,
     places: Arc<Semaphore>,
     stream_room: Arc<Semaphore>,
-    server_room: Arc<Semaphore>,
 }
 
 impl Reader {
     /// Takes batches until the client, the node or an error ends the stream, or nobody waits for answers any more.
-    async fn run<S>(self, batches: S, waiting: mpsc::Sender<Waiting>)
+    async fn run<S>(mut self, batches: S, waiting: mpsc::Sender<Waiting>)
     where
         S: Stream<Item = Result<Numbered, Status>> + Send,
     {
@@ -105,7 +117,7 @@ impl Reader {
         }
     }
 
-    async fn read<S>(&self, batches: S, waiting: &mpsc::Sender<Waiting>) -> Result<(), ApiError>
+    async fn read<S>(&mut self, batches: S, waiting: &mpsc::Sender<Waiting>) -> Result<(), ApiError>
     where
         S: Stream<Item = Result<Numbered, Status>> + Send,
     {
@@ -130,7 +142,7 @@ impl Reader {
             if !self.take(request_id, batch, waiting).await {
                 return Ok(());
             }
-            if self.drain.has_begun()
+            if self.shared.drain.has_begun()
                 && draining_since.get_or_insert_with(Instant::now).elapsed() > DRAIN_READ_MAX
             {
                 return Err(Drain::error());
@@ -140,14 +152,14 @@ impl Reader {
 
     /// Checks one batch, hands it to its partition, and queues it to be answered; false if nobody waits for answers.
     async fn take(
-        &self,
+        &mut self,
         request_id: u64,
         batch: v1::ProduceRequest,
         waiting: &mpsc::Sender<Waiting>,
     ) -> bool {
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return false };
         let (outcome, bytes) = match self.hand_on(batch).await {
-            Ok((place, pending, bytes)) => (Outcome::Pending(place, pending), Some(bytes)),
+            Ok((outcome, bytes)) => (outcome, Some(bytes)),
             Err(error) => (Outcome::Refused(error), None),
         };
         let held = Held { place, _bytes: bytes };
@@ -155,20 +167,35 @@ impl Reader {
     }
 
     async fn hand_on(
-        &self,
+        &mut self,
         batch: v1::ProduceRequest,
-    ) -> Result<(Place, Pending, (OwnedSemaphorePermit, OwnedSemaphorePermit)), ApiError> {
-        let Prepared { place, produce, bytes } = self.intake.prepare(batch).await?;
-        let of_stream = Arc::clone(&self.stream_room).acquire_many_owned(bytes).await;
-        let of_server = Arc::clone(&self.server_room).acquire_many_owned(bytes).await;
+    ) -> Result<(Outcome, (OwnedSemaphorePermit, OwnedSemaphorePermit)), ApiError> {
+        let prepared = self.intake.prepare(batch).await?;
+        let of_stream = Arc::clone(&self.stream_room).acquire_many_owned(prepared.bytes).await;
+        let of_server = Arc::clone(&self.shared.room).acquire_many_owned(prepared.bytes).await;
         let (Ok(of_stream), Ok(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
-        let pending = place.enqueue(produce).await?;
-        Ok((place, pending, (of_stream, of_server)))
+        let Place { topic, number } = prepared.place.clone();
+        let outcome = match self.shared.to_leader(&topic, number, Errand::new(self.forward)).await? {
+            Route::Here(partition) => {
+                let Prepared { place, produce, .. } = prepared;
+                let pending = place.enqueue(&partition, produce).await?;
+                Outcome::Pending(place, pending)
+            }
+            Route::There(away) => Outcome::Relayed(self.relay(away).send(prepared.into_request()).await),
+        };
+        Ok((outcome, (of_stream, of_server)))
+    }
+
+    /// The stream to another node: batches for the same one follow each other.
+    fn relay(&mut self, away: Away) -> &Relay {
+        self.relays.retain(|_, relay| !relay.is_closed());
+        let forwarder = &self.shared.forwarder;
+        self.relays.entry(away.addr.clone()).or_insert_with(|| Relay::open(forwarder.clone(), away))
     }
 
     /// Returns once the node is draining and the client has been silent for a moment.
     async fn pause(&self) {
-        self.drain.begun().await;
+        self.shared.drain.begun().await;
         sleep(DRAIN_PAUSE).await;
     }
 }
@@ -198,9 +225,9 @@ async fn acknowledge(
 async fn settle(outcome: Outcome) -> Result<v1::ProduceResponse, ApiError> {
     match outcome {
         Outcome::Pending(place, pending) => {
-            let produced = place.wait(pending).await?;
-            Ok(produce_response(place.number, produced))
+            place.wait(pending).await
         }
+        Outcome::Relayed(relayed) => relay::settle(relayed).await,
         Outcome::Refused(error) => Err(error),
     }
 }

@@ -6,12 +6,13 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 use varve_api::v1::read_from;
 use varve_env::Env;
 use varve_record::{BatchError, Limits, Offset, OwnedRecords, Record, Term, Timestamp};
-use varve_replica::{Follower, Partition, ReadError, Start};
+use varve_replica::{Consistency, Follower, Partition, ReadError, Start};
 use varve_storage::StoredBatch;
 
 use super::Shared;
@@ -46,12 +47,22 @@ pub(crate) struct Session {
     fetched: VecDeque<StoredBatch>,
 }
 
+/// Whether an offset is asked for that lies beyond what is known here.
+fn is_beyond_tail(partition: &Partition, from: Option<&v1::ReadFrom>) -> bool {
+    let start = from.and_then(|from| from.start.as_ref());
+    let high_watermark = partition.progress().high_watermark.get();
+    matches!(start, Some(read_from::Start::Offset(offset)) if *offset > high_watermark)
+}
+
 /// In what form records are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Records,
     Batches,
 }
+
+/// How long a follower waits for word from its leader before it answers with what it knows.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What becomes of a read that starts at an offset beyond the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,21 +108,15 @@ pub(crate) struct Piece {
 }
 
 impl Session {
-    /// Finds the start of a read, as fresh as it asks.
-    pub(crate) async fn open(shared: &Shared, request: v1::ConsumeRequest) -> Result<Self, ApiError> {
-        let topic = shared.topics.get(&request.topic)?;
-        Self::open_topic(shared, topic, request, BeyondTail::Refuse).await
-    }
-
-    /// As [`Session::open`], of a topic that is known.
-    pub(crate) async fn open_topic(
+    /// Finds the start of a read of a partition that lies here, as fresh as it asks.
+    pub(crate) async fn open(
         shared: &Shared,
         topic: Arc<Topic>,
+        partition: Partition,
         request: v1::ConsumeRequest,
         beyond_tail: BeyondTail,
     ) -> Result<Self, ApiError> {
         let number = request.partition;
-        let partition = topic.partition(number)?.clone();
         let mut session = Self {
             env: shared.env.clone(),
             workshop: shared.workshop.clone(),
@@ -131,9 +136,20 @@ impl Session {
         };
         let freshness = session.freshen(&request);
         within_freshness(&session.topic, number, freshness).await?;
+        if beyond_tail == BeyondTail::Refuse && is_beyond_tail(&session.partition, request.from.as_ref()) {
+            session.catch_up(shared).await;
+        }
         session.next = session.start(request.from, beyond_tail).await?;
         session.bound(request.bounds.unwrap_or_default())?;
         Ok(session)
+    }
+
+    /// Follows the leader up to where it is now, if this replica does not lead: what was acknowledged there may not be known
+    /// here yet. Where the leader cannot be asked, the read goes on with what is known.
+    pub(crate) async fn catch_up(&self, shared: &Shared) {
+        if self.partition.progress().leader != Some(shared.view.this()) {
+            drop(timeout(CATCH_UP_TIMEOUT, self.partition.barrier(Consistency::Linearizable)).await);
+        }
     }
 
     /// Whether all that was asked for is answered.

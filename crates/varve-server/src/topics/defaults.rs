@@ -10,6 +10,7 @@ use crate::NodeConfig;
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
     pub(crate) partitions: u32,
+    pub(crate) replication_factor: u32,
     retention_bytes: u64,
     retention_ms: u64,
     segment_bytes: u64,
@@ -31,6 +32,7 @@ impl Defaults {
     pub(crate) fn new(config: &NodeConfig) -> Self {
         Self {
             partitions: config.default_partitions,
+            replication_factor: config.default_replication_factor,
             retention_bytes: config.retention_bytes.unwrap_or(0),
             retention_ms: config.retention_ms.unwrap_or(0),
             segment_bytes: config.segment_bytes,

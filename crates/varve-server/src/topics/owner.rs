@@ -1,208 +1,152 @@
-//! The one task that changes topics.
+//! The one task that makes this node's partitions follow the metadata.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
+use tokio::time::sleep;
 use varve_api::TopicName;
-use varve_api::error::{ApiError, Reason};
-use varve_controller::{Command, Metadata, Response, SettingsChange};
+use varve_controller::{Metadata, Placement};
 use varve_env::Env;
-use varve_record::{NodeId, PartitionId, Timestamp};
-use varve_replica::{Partition, PartitionSettings};
+use varve_record::{NodeId, PartitionId};
+use varve_replica::{GroupSettings, GroupTiming, Partition, PartitionSettings, Peers};
 use varve_storage::{OpenError, Storage};
 
 use super::topic::Slot;
-use super::{Defaults, MetadataLog, NewTopic, Topic, TopicMap, not_found};
+use super::{Defaults, Published, Topic, TopicMap};
 use crate::OPENING_MAX;
-use crate::error::{command_error, metadata_error};
+use crate::cluster::ClusterView;
+use crate::limits::REOPEN_INTERVAL;
 
-type Answer<T> = oneshot::Sender<Result<T, ApiError>>;
-
-/// What the owner is asked to do.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// Give a topic, and make it first if there is none.
-    Ensure { new: NewTopic, answer: Answer<Arc<Topic>> },
-    /// Make a topic.
-    Create { new: NewTopic, answer: Answer<Arc<Topic>> },
-    /// Change a topic.
-    Alter { name: TopicName, partitions: Option<u32>, settings: SettingsChange, answer: Answer<Arc<Topic>> },
-    /// Delete a topic.
-    Delete { name: TopicName, answer: Answer<()> },
-    /// Try again to open what could not be opened.
-    Reopen,
-}
-
-#[derive(Debug)]
 pub(crate) struct Owner {
     env: Env,
     storage: Storage,
-    node: NodeId,
-    metadata: MetadataLog,
+    peers: Peers,
+    timing: GroupTiming,
+    view: ClusterView,
     defaults: Defaults,
-    publish: watch::Sender<Arc<TopicMap>>,
+    /// The partitions that lie here.
+    hosted: BTreeMap<PartitionId, Slot>,
+    publish: watch::Sender<Published>,
+}
+
+/// A partition that this node is to have, and how.
+struct Wanted {
+    id: PartitionId,
+    topic: TopicName,
+    settings: PartitionSettings,
+    voters: BTreeSet<NodeId>,
 }
 
 impl Owner {
     pub(crate) fn new(
         env: Env,
         storage: Storage,
-        node: NodeId,
-        metadata: MetadataLog,
+        peers: Peers,
+        timing: GroupTiming,
+        view: ClusterView,
         defaults: Defaults,
-        publish: watch::Sender<Arc<TopicMap>>,
+        publish: watch::Sender<Published>,
     ) -> Self {
-        Self { env, storage, node, metadata, defaults, publish }
+        Self { env, storage, peers, timing, view, defaults, hosted: BTreeMap::new(), publish }
     }
 
-    /// Opens and publishes every topic of the metadata.
-    pub(crate) async fn open_all(&self) {
-        let state = self.metadata.state();
-        let mut topics = TopicMap::new();
-        for (name, described) in state.0.topics() {
-            match TopicName::new(name) {
-                Ok(name) => {
-                    let topic = self.open_topic(name.clone(), described.clone()).await;
-                    topics.insert(name, Arc::new(topic));
-                }
-                Err(error) => tracing::error!(%error, "a topic of the metadata is left out"),
-            }
-        }
-        self.sweep(&topics).await;
-        self.publish.send_replace(Arc::new(topics));
+    /// Clears away what a crash left, then opens and publishes what there is.
+    pub(crate) async fn begin(&mut self) {
+        self.sweep().await;
+        self.follow().await;
     }
 
-    /// Makes changes, one after the other, until nobody can ask for any.
-    pub(crate) async fn run(self, mut changes: mpsc::Receiver<Change>) {
-        while let Some(change) = changes.recv().await {
-            // Whoever does not wait for an answer any more does not need it.
-            match change {
-                Change::Ensure { new, answer } => drop(answer.send(self.ensure(new).await)),
-                Change::Create { new, answer } => drop(answer.send(self.create(new).await)),
-                Change::Alter { name, partitions, settings, answer } => {
-                    drop(answer.send(self.alter(name, partitions, settings).await));
-                }
-                Change::Delete { name, answer } => drop(answer.send(self.delete(name).await)),
-                Change::Reopen => self.reopen().await,
+    /// Follows the metadata until they end.
+    pub(crate) async fn run(mut self) {
+        let mut metadata = self.view.metadata.follow();
+        loop {
+            metadata.borrow_and_update();
+            self.follow().await;
+            tokio::select! {
+                changed = metadata.changed() => if changed.is_err() { return },
+                // What could not be opened is tried again.
+                () = sleep(REOPEN_INTERVAL), if self.hosted.values().any(|slot| matches!(slot, Slot::Failed(_))) => {}
             }
         }
     }
 
-    async fn ensure(&self, new: NewTopic) -> Result<Arc<Topic>, ApiError> {
-        match self.current(&new.name) {
-            Some(topic) => Ok(topic),
-            None => self.create(new).await,
+    /// Makes what lies here, and what is published, as the metadata are now.
+    async fn follow(&mut self) {
+        let state = self.view.state();
+        let metadata = &state.0;
+        let before = self.publish.borrow().clone();
+        // Whoever reads a topic that is gone hears that first; its files go last.
+        for (name, topic) in before.topics.iter() {
+            let same = metadata.topic(name.as_str()).is_some_and(|now| is_same(&topic.described, now));
+            if !same {
+                topic.delete();
+            }
         }
-    }
-
-    async fn create(&self, new: NewTopic) -> Result<Arc<Topic>, ApiError> {
-        let command = Command::CreateTopic {
-            topic: new.name.as_str().to_owned(),
-            partitions: new.partitions.unwrap_or(self.defaults.partitions),
-            replication_factor: new.replication_factor,
-            created_ms: Timestamp::new(self.env.clock.now_unix_ms()),
-            settings: new.settings,
-        };
-        let described = self.propose_topic(command).await?;
-        let topic = Arc::new(self.open_topic(new.name, described).await);
-        self.put(Arc::clone(&topic));
-        tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic created");
-        topic.failure().map_or(Ok(topic), Err)
-    }
-
-    async fn alter(
-        &self,
-        name: TopicName,
-        partitions: Option<u32>,
-        settings: SettingsChange,
-    ) -> Result<Arc<Topic>, ApiError> {
-        let before = self.current(&name).ok_or_else(|| not_found(&name, false))?;
-        let command = Command::AlterTopic { topic: name.as_str().to_owned(), partitions, settings };
-        let described = self.propose_topic(command).await?;
-        let topic = self.altered(&before, described).await;
-        tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic altered");
-        topic.failure().map_or(Ok(topic), Err)
-    }
-
-    async fn delete(&self, name: TopicName) -> Result<(), ApiError> {
-        let command = Command::DeleteTopic { topic: name.as_str().to_owned() };
-        let gone = match self.propose(command).await? {
-            Response::Deleted(gone) => gone,
-            _ => return Err(unexpected()),
-        };
-        // From here on the topic is gone for everybody; what is left to do is to give its space back.
-        let topic = self.current(&name);
-        self.publish.send_modify(|topics| {
-            Arc::make_mut(topics).remove(&name);
+        let wanted = self.wanted(metadata);
+        self.open(wanted, &before.topics).await;
+        let topics = metadata.topics().filter_map(|(name, described)| {
+            let name = TopicName::new(name).ok()?;
+            let topic = self.topic(&name, described, before.topics.get(&name));
+            Some((name, topic))
         });
-        if let Some(topic) = topic {
-            topic.delete();
-        }
-        for partition in gone {
-            self.remove(partition).await;
-        }
-        tracing::info!(topic = %name, "topic deleted");
-        Ok(())
+        let topics = Arc::new(topics.collect::<TopicMap>());
+        let revision = metadata.revision();
+        drop(self.publish.send_replace(Published { revision, topics }));
+        self.give_up(metadata).await;
     }
 
-    /// Opens again what could not be opened.
-    async fn reopen(&self) {
-        let topics = Arc::clone(&self.publish.borrow());
-        for topic in topics.values().filter(|topic| topic.has_failed()) {
-            self.altered(topic, topic.described.clone()).await;
-        }
-    }
-
-    /// The topic as `described`, published: open partitions are kept, the others opened.
-    async fn altered(&self, before: &Topic, described: varve_controller::Topic) -> Arc<Topic> {
-        let known = before.slots().map(|(_, _, slot)| Some(slot.clone()));
-        let slots = self.open_slots(&before.name, &described, known.collect()).await;
-        let effective = self.defaults.apply(&described.settings);
-        let topic = Arc::new(before.altered(described, effective, slots));
-        self.put(Arc::clone(&topic));
-        topic
-    }
-
-    async fn open_topic(&self, name: TopicName, described: varve_controller::Topic) -> Topic {
-        let slots = self.open_slots(&name, &described, Vec::new()).await;
-        let effective = self.defaults.apply(&described.settings);
-        Topic::new(name, described, effective, slots)
-    }
-
-    /// A slot for each partition of a topic: those `known` to be open are kept, the others opened, several at a time.
-    async fn open_slots(
-        &self,
-        name: &TopicName,
-        described: &varve_controller::Topic,
-        known: Vec<Option<Slot>>,
-    ) -> Vec<Slot> {
-        let settings = self.defaults.apply(&described.settings).partition();
-        let known = known.into_iter().chain(std::iter::repeat(None));
-        let mut slots = Vec::with_capacity(described.partitions.len());
-        for (id, known) in described.partitions.iter().zip(known) {
-            let settings = settings.clone();
-            let slot = async move {
-                match known {
-                    Some(Slot::Open(partition)) => {
-                        partition.alter(&settings);
-                        Slot::Open(partition)
-                    }
-                    Some(Slot::Failed(_)) | None => self.open_partition(name, *id, settings).await,
+    fn wanted(&self, metadata: &Metadata) -> BTreeMap<PartitionId, Wanted> {
+        let this = self.view.this();
+        let mut wanted = BTreeMap::new();
+        for (name, described) in metadata.topics() {
+            let Ok(topic) = TopicName::new(name) else { continue };
+            let settings = self.defaults.apply(&described.settings).partition();
+            for id in &described.partitions {
+                let Some(placement) = metadata.placement(*id) else { continue };
+                if hosts(placement, this) {
+                    let initial = placement.initial.contains(&this);
+                    let voters = if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
+                    let (topic, settings) = (topic.clone(), settings.clone());
+                    wanted.insert(*id, Wanted { id: *id, topic, settings, voters });
                 }
-            };
-            slots.push(slot.boxed());
+            }
         }
-        stream::iter(slots).buffered(OPENING_MAX).collect().await
+        wanted
     }
 
-    async fn open_partition(&self, topic: &TopicName, id: PartitionId, settings: PartitionSettings) -> Slot {
-        match Partition::open(&self.env, &self.storage, id, self.node, settings).await {
+    /// Opens what is wanted and not open, several at a time, and alters what is.
+    async fn open(&mut self, wanted: BTreeMap<PartitionId, Wanted>, before: &TopicMap) {
+        let mut missing = Vec::new();
+        for (id, wanted) in wanted {
+            match self.hosted.get(&id) {
+                Some(Slot::Open(partition)) => {
+                    let now = &wanted.settings;
+                    let known = before.get(&wanted.topic).map(|topic| topic.effective.partition());
+                    if known.as_ref() != Some(now) {
+                        partition.alter(now);
+                    }
+                }
+                _ => missing.push(wanted),
+            }
+        }
+        let this = &*self;
+        let opened: Vec<_> = stream::iter(missing)
+            .map(|wanted| async move { (wanted.id, this.open_one(wanted).await) })
+            .buffer_unordered(OPENING_MAX)
+            .collect()
+            .await;
+        self.hosted.extend(opened);
+    }
+
+    async fn open_one(&self, wanted: Wanted) -> Slot {
+        let Wanted { id, topic, settings, voters } = wanted;
+        let group = GroupSettings { timing: self.timing, voters };
+        match Partition::join(&self.env, &self.storage, id, &self.peers, settings, &group).await {
             Ok(partition) => {
                 if let Some(damage) = partition.status().damage {
-                    tracing::error!(%topic, partition_id = %id, %damage, "partition is damaged: it serves what is sound, and takes nothing");
+                    tracing::error!(%topic, partition_id = %id, %damage, "partition is damaged here: it serves what is sound, takes nothing, and is to be made anew");
                 }
                 Slot::Open(partition)
             }
@@ -213,59 +157,96 @@ impl Owner {
         }
     }
 
-    async fn remove(&self, id: PartitionId) {
-        let storage = self.storage.clone();
-        match self.env.blocking.run(move || storage.remove_partition(id)).await {
-            Ok(()) | Err(OpenError::NoSuchPartition { .. }) => {}
-            Err(error) => {
-                tracing::error!(partition_id = %id, %error, "deleted partition's files could not be removed")
+    /// The topic as it is now; the one before where nothing changed.
+    fn topic(
+        &self,
+        name: &TopicName,
+        described: &varve_controller::Topic,
+        before: Option<&Arc<Topic>>,
+    ) -> Arc<Topic> {
+        let slot = |id: &PartitionId| self.hosted.get(id).cloned().unwrap_or(Slot::Elsewhere);
+        let slots: Vec<Slot> = described.partitions.iter().map(slot).collect();
+        let effective = self.defaults.apply(&described.settings);
+        match before.filter(|before| is_same(&before.described, described)) {
+            Some(before) if before.described == *described && before.has(&slots) => Arc::clone(before),
+            Some(before) => Arc::new(before.altered(described.clone(), effective, slots)),
+            None => Arc::new(Topic::new(name.clone(), described.clone(), effective, slots)),
+        }
+    }
+
+    /// Stops what this node is no longer to have, and gives its space back.
+    async fn give_up(&mut self, metadata: &Metadata) {
+        let this = self.view.this();
+        let kept = |id: &PartitionId| metadata.placement(*id).is_some_and(|placement| hosts(placement, this));
+        let gone: Vec<PartitionId> = self.hosted.keys().copied().filter(|id| !kept(id)).collect();
+        for id in gone {
+            let Some(slot) = self.hosted.remove(&id) else { continue };
+            let damaged = match &slot {
+                Slot::Open(partition) => {
+                    partition.stop().await;
+                    partition.status().damage.is_some()
+                }
+                Slot::Failed(_) => true,
+                Slot::Elsewhere => false,
+            };
+            drop(slot);
+            if metadata.was_deleted(id) || !damaged {
+                self.remove(id).await;
+            } else {
+                self.set_aside(id).await;
             }
         }
     }
 
-    /// Removes what is left of partitions that the metadata say were deleted: a crash came between. Other directories that no
-    /// topic knows are named and left alone: data is never deleted because metadata is missing.
-    async fn sweep(&self, topics: &TopicMap) {
+    async fn remove(&self, id: PartitionId) {
+        let storage = self.storage.clone();
+        match self.env.blocking.run(move || storage.remove_partition(id)).await {
+            Ok(()) => tracing::info!(partition_id = %id, "partition's files are removed: it lies elsewhere now, or was deleted"),
+            Err(OpenError::NoSuchPartition { .. }) => {}
+            Err(error) => {
+                tracing::error!(partition_id = %id, %error, "partition's files could not be removed")
+            }
+        }
+    }
+
+    /// Keeps what is damaged for whoever wants to look at it, out of the way of the copy to come.
+    async fn set_aside(&self, id: PartitionId) {
+        let storage = self.storage.clone();
+        match self.env.blocking.run(move || storage.quarantine_partition(id)).await {
+            Ok(dir) => tracing::warn!(partition_id = %id, dir = %dir.display(), "damaged partition is set aside"),
+            Err(OpenError::NoSuchPartition { .. }) => {}
+            Err(error) => tracing::error!(partition_id = %id, %error, "damaged partition could not be set aside"),
+        }
+    }
+
+    /// Removes what is left of partitions that the metadata say lie here no more: a crash came between. Other directories
+    /// that no topic knows are named and left alone: data is never deleted because metadata is missing.
+    async fn sweep(&self) {
         let storage = self.storage.clone();
         let ids = match self.env.blocking.run(move || storage.partition_ids()).await {
             Ok(ids) => ids,
             Err(error) => return tracing::error!(%error, "partitions on the disk could not be listed"),
         };
-        let of_topics = topics.values().flat_map(|topic| topic.described.partitions.iter().copied());
-        let known: BTreeSet<PartitionId> = of_topics.chain([Metadata::CONTROLLER]).collect();
-        let state = self.metadata.state();
-        for id in ids.into_iter().filter(|id| !known.contains(id)) {
-            if state.0.was_deleted(id) {
-                tracing::info!(partition_id = %id, "partition of a deleted topic is removed");
-                self.remove(id).await;
-            } else {
-                tracing::warn!(partition_id = %id, "partition on the disk belongs to no topic: it is left as it is");
+        let state = self.view.state();
+        let this = self.view.this();
+        for id in ids.into_iter().filter(|id| *id != Metadata::CONTROLLER) {
+            match state.0.placement(id) {
+                Some(placement) if hosts(placement, this) => {}
+                Some(_) => self.remove(id).await,
+                None if state.0.was_deleted(id) => self.remove(id).await,
+                None => {
+                    tracing::warn!(partition_id = %id, "partition on the disk belongs to no topic: it is left as it is")
+                }
             }
         }
     }
-
-    async fn propose_topic(&self, command: Command) -> Result<varve_controller::Topic, ApiError> {
-        match self.propose(command).await? {
-            Response::Topic(topic) => Ok(topic),
-            _ => Err(unexpected()),
-        }
-    }
-
-    async fn propose(&self, command: Command) -> Result<Response, ApiError> {
-        self.metadata.propose(command).await.map_err(command_error)?.map_err(metadata_error)
-    }
-
-    fn current(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        self.publish.borrow().get(name).cloned()
-    }
-
-    fn put(&self, topic: Arc<Topic>) {
-        self.publish.send_modify(|topics| {
-            Arc::make_mut(topics).insert(topic.name.clone(), topic);
-        });
-    }
 }
 
-fn unexpected() -> ApiError {
-    ApiError::new(Reason::Internal, "the metadata answered what was not asked")
+fn hosts(placement: &Placement, node: NodeId) -> bool {
+    placement.replicas.contains(&node) || placement.leaving.contains(&node)
+}
+
+/// Whether it is the same topic, altered at most: numbers of partitions are never used twice.
+fn is_same(before: &varve_controller::Topic, now: &varve_controller::Topic) -> bool {
+    before.partitions.first() == now.partitions.first()
 }

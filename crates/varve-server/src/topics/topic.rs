@@ -31,7 +31,21 @@ pub(crate) struct Topic {
 #[derive(Clone, Debug)]
 pub(crate) enum Slot {
     Open(Partition),
+    /// It lies here, and could not be opened.
     Failed(Arc<OpenReplicaError>),
+    /// It lies on other nodes.
+    Elsewhere,
+}
+
+impl Slot {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Open(partition), Self::Open(other)) => partition.is(other),
+            (Self::Failed(error), Self::Failed(other)) => Arc::ptr_eq(error, other),
+            (Self::Elsewhere, Self::Elsewhere) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Topic {
@@ -61,13 +75,18 @@ impl Topic {
         u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
     }
 
-    /// The handle to a partition.
-    pub(crate) fn partition(&self, number: u32) -> Result<&Partition, ApiError> {
-        match self.partitions.get(number as usize) {
-            Some(Slot::Open(partition)) => Ok(partition),
-            Some(Slot::Failed(error)) => Err(open_error(error, self.at(number))),
-            None => Err(self.no_partition(number)),
+    /// A partition's number in the cluster, and the handle to it if it lies here.
+    pub(crate) fn slot(&self, number: u32) -> Result<(PartitionId, &Slot), ApiError> {
+        let id = self.described.partitions.get(number as usize).copied();
+        match (id, self.partitions.get(number as usize)) {
+            (Some(id), Some(slot)) => Ok((id, slot)),
+            _ => Err(self.no_partition(number)),
         }
+    }
+
+    /// Whether these are the handles that it has.
+    pub(crate) fn has(&self, slots: &[Slot]) -> bool {
+        self.partitions.len() == slots.len() && self.partitions.iter().zip(slots).all(|(a, b)| a.is(b))
     }
 
     /// Where a record without a partition goes: by its key, else to each in turn.
@@ -88,19 +107,15 @@ impl Topic {
     pub(crate) fn open_partitions(&self) -> impl Iterator<Item = (u32, &Partition)> {
         self.slots().filter_map(|(number, _, slot)| match slot {
             Slot::Open(partition) => Some((number, partition)),
-            Slot::Failed(_) => None,
+            Slot::Failed(_) | Slot::Elsewhere => None,
         })
-    }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        self.partitions.iter().any(|slot| matches!(slot, Slot::Failed(_)))
     }
 
     /// The first failure to open a partition, if there is one.
     pub(crate) fn failure(&self) -> Option<ApiError> {
         self.slots().find_map(|(number, _, slot)| match slot {
             Slot::Failed(error) => Some(open_error(error, self.at(number))),
-            Slot::Open(_) => None,
+            Slot::Open(_) | Slot::Elsewhere => None,
         })
     }
 

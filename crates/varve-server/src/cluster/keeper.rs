@@ -1,0 +1,142 @@
+//! What the controller's leader does for the cluster: seats in the controller's group, and replicas where they should be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use varve_controller::{Liveness, NodeState, controller_voters, plan};
+use varve_record::NodeId;
+use varve_replica::{GroupError, GroupMembers};
+
+use super::ClusterView;
+use super::address_book::changed;
+
+/// How often the cluster is looked over where nothing changes.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// How long one change of the controller's group, or of the metadata, may take before it is tried again.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keeps the cluster as it should be while this node leads the controller, for ever. A node that is away for
+/// `replacement_delay` is replaced.
+pub(crate) async fn keep(view: ClusterView, replacement_delay: Duration) {
+    let mut keeper = Keeper { view: view.clone(), absences: Absences::default(), seating: None };
+    let (mut metadata, mut presence) = (view.metadata.follow(), view.presence.changes());
+    loop {
+        metadata.borrow_and_update();
+        presence.borrow_and_update();
+        keeper.round(replacement_delay).await;
+        tokio::select! {
+            changed = metadata.changed() => if changed.is_err() { return },
+            () = changed(&mut presence) => {}
+            () = sleep(ROUND) => {}
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Keeper {
+    view: ClusterView,
+    absences: Absences,
+    /// The change of the controller's group that is under way.
+    seating: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    async fn round(&mut self, replacement_delay: Duration) {
+        let view = &self.view;
+        if view.controller_leader() != Some(view.this()) {
+            self.absences = Absences::default();
+            return;
+        }
+        let state = view.state();
+        let known = state.0.nodes().map(|node| node.id);
+        let liveness = self.absences.note(view.liveness(), known, replacement_delay);
+        let Ok(members) = view.metadata.members() else { return };
+        if self.seating.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.seating = seat(view, &liveness, &members);
+        }
+        for command in plan(&state.0, &liveness, &members.voters) {
+            tracing::info!(?command, "the controller changes the cluster");
+            match timeout(CHANGE_TIMEOUT, view.metadata.propose(command)).await {
+                Ok(Ok(Ok(_))) => {}
+                // The cluster has changed meanwhile: the next round sees how.
+                Ok(Ok(Err(refusal))) => tracing::debug!(%refusal, "the change is no longer wanted"),
+                Ok(Err(error)) => return tracing::warn!(%error, "the controller cannot change the cluster"),
+                Err(_) => return tracing::warn!("the controller's change was not committed in time"),
+            }
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(seating) = &self.seating {
+            seating.abort();
+        }
+    }
+}
+
+/// Since when nodes are away.
+#[derive(Debug, Default)]
+struct Absences(BTreeMap<NodeId, Instant>);
+
+impl Absences {
+    /// Adds to who is alive now who has been away for long.
+    fn note(
+        &mut self,
+        mut liveness: Liveness,
+        nodes: impl Iterator<Item = NodeId>,
+        replacement_delay: Duration,
+    ) -> Liveness {
+        let now = Instant::now();
+        let away = nodes.filter(|node| !liveness.alive.contains(node));
+        let away: BTreeMap<_, _> =
+            away.map(|node| (node, self.0.get(&node).copied().unwrap_or(now))).collect();
+        self.0 = away;
+        let long = self.0.iter().filter(|(_, since)| now.duration_since(**since) >= replacement_delay);
+        liveness.gone = long.map(|(node, _)| *node).collect();
+        liveness
+    }
+}
+
+/// Begins the next change of the controller's group, if one is due: newcomers learn, the gone go, and as many vote as should.
+fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Option<JoinHandle<()>> {
+    if members.changing {
+        return None;
+    }
+    let state = view.state();
+    let belongs = |node: NodeId| state.0.node(node).is_some_and(|node| node.state != NodeState::Lost);
+    let is_member = |node: &NodeId| members.voters.contains(node) || members.learners.contains(node);
+    let newcomer = state.0.nodes().map(|node| node.id).find(|node| {
+        belongs(*node) && !is_member(node) && liveness.alive.contains(node)
+    });
+    let leaver = members.learners.iter().copied().find(|node| !belongs(*node));
+    let voters = controller_voters(&state.0, liveness, &members.voters);
+    let metadata = view.metadata.clone();
+    let change = async move {
+        if let Some(node) = newcomer {
+            told(metadata.add_learner(node).await, || format!("node {node} follows the controller"));
+        } else if let Some(node) = leaver {
+            told(metadata.remove_learner(node).await, || format!("node {node} has left the controller"));
+        } else if let Some(voters) = voters {
+            told(metadata.change_voters(&voters).await, || format!("the controller's voters are {voters:?}"));
+        }
+    };
+    let due = newcomer.is_some() || leaver.is_some() || controller_voters(&state.0, liveness, &members.voters).is_some();
+    due.then(|| {
+        tokio::spawn(async move {
+            if timeout(CHANGE_TIMEOUT, change).await.is_err() {
+                tracing::warn!("a change of the controller's group takes long: it is looked at again");
+            }
+        })
+    })
+}
+
+fn told(result: Result<(), GroupError>, done: impl FnOnce() -> String) {
+    match result {
+        Ok(()) => tracing::info!("{}", done()),
+        Err(error) => tracing::warn!(%error, "the controller's group was not changed: trying again"),
+    }
+}

@@ -1,0 +1,155 @@
+//! Which node serves a call about a partition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+use varve_api::error::{ApiError, Reason, meta};
+use varve_record::NodeId;
+use varve_replica::Partition;
+
+use super::Shared;
+use crate::error::open_error;
+use crate::limits::LEADER_TIMEOUT;
+use crate::topics::{Slot, Topic};
+
+/// The pause before a leader is looked for again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where a call about a partition is served.
+#[derive(Debug)]
+pub(crate) enum Route {
+    Here(Partition),
+    There(Away),
+}
+
+/// Another node.
+#[derive(Clone, Debug)]
+pub(crate) struct Away {
+    pub(crate) node: NodeId,
+    pub(crate) addr: String,
+}
+
+/// What a call allows, and how long it has been on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    /// Whether the call may be handed on.
+    pub(crate) forward: bool,
+    until: Instant,
+}
+
+impl Errand {
+    pub(crate) fn new(forward: bool) -> Self {
+        Self { forward, until: Instant::now() + LEADER_TIMEOUT }
+    }
+
+    /// Waits a moment before another try, where the call had no effect so far and there is time left.
+    pub(crate) async fn again(&self, error: ApiError) -> Result<(), ApiError> {
+        let elsewhere = matches!(error.reason, Reason::NotLeader | Reason::NoLeader | Reason::Unreachable);
+        if !self.forward || !elsewhere || Instant::now() >= self.until {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// To the leader of a partition. A call that may be handed on waits until there is one.
+    pub(crate) async fn to_leader(
+        &self,
+        topic: &Topic,
+        number: u32,
+        errand: Errand,
+    ) -> Result<Route, ApiError> {
+        loop {
+            match self.leader_now(topic, number)? {
+                Some(Route::There(away)) if !errand.forward => return Err(not_leader(topic, number, &away)),
+                Some(route) => return Ok(route),
+                None => errand.again(no_leader(topic, number)).await?,
+            }
+        }
+    }
+
+    /// To a replica of a partition that can be read from: this node, if it has one.
+    pub(crate) async fn to_reader(
+        &self,
+        topic: &Topic,
+        number: u32,
+        errand: Errand,
+    ) -> Result<Route, ApiError> {
+        match topic.slot(number)?.1 {
+            Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => {
+                Ok(Route::Here(partition.clone()))
+            }
+            _ => self.to_leader(topic, number, errand).await,
+        }
+    }
+
+    fn leader_now(&self, topic: &Topic, number: u32) -> Result<Option<Route>, ApiError> {
+        let (id, slot) = topic.slot(number)?;
+        let this = self.view.this();
+        let elsewhere = || {
+            let leader = self.view.leader_hint(id).filter(|leader| *leader != this)?;
+            self.away(leader)
+        };
+        Ok(match slot {
+            Slot::Open(partition) => match partition.progress().leader {
+                Some(leader) if leader == this => Some(Route::Here(partition.clone())),
+                Some(leader) => self.away(leader),
+                // Damaged, it says so itself where nobody else can serve the call.
+                None if partition.status().damage.is_some() => {
+                    Some(elsewhere().unwrap_or_else(|| Route::Here(partition.clone())))
+                }
+                None => None,
+            },
+            Slot::Failed(error) => match elsewhere() {
+                Some(route) => Some(route),
+                None => return Err(open_error(error, topic.at(number))),
+            },
+            Slot::Elsewhere => elsewhere(),
+        })
+    }
+
+    fn away(&self, node: NodeId) -> Option<Route> {
+        let addr = self.view.addresses.rpc_addr(node)?;
+        Some(Route::There(Away { node, addr }))
+    }
+
+    /// An error as it is sent: whoever is not the leader says who is.
+    pub(crate) fn status(&self, error: ApiError) -> Status {
+        self.view.with_leader_addr(error).into()
+    }
+}
+
+/// What another node answered; what its connection did is told as ours.
+pub(crate) fn from_afar(status: &Status, away: &Away) -> ApiError {
+    let error = ApiError::from_status(status);
+    let message = || format!("node {} at {}: {}", away.node, away.addr, error.message);
+    match error.reason {
+        Reason::Unreachable => ApiError { message: message(), ..error },
+        // What was handed on may have been done.
+        Reason::ConnectionLost => ApiError::new(Reason::CommitUnknown, message()),
+        _ => error,
+    }
+}
+
+fn not_leader(topic: &Topic, number: u32, away: &Away) -> ApiError {
+    let message = format!("{}: node {} at {} leads it", topic.at(number), away.node, away.addr);
+    ApiError::new(Reason::NotLeader, message)
+        .with(meta::LEADER_ID, away.node)
+        .with(meta::LEADER_ADDR, &away.addr)
+}
+
+fn no_leader(topic: &Topic, number: u32) -> ApiError {
+    let message = format!("{}: nobody leads it at present: wait for an election", topic.at(number));
+    ApiError::new(Reason::NoLeader, message)
+}
+
+/// A partition of a topic, which a call is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) number: u32,
+}
