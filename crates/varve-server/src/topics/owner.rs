@@ -105,6 +105,7 @@ impl Owner {
             replication_factor: new.replication_factor,
             created_ms: Timestamp::new(self.env.clock.now_unix_ms()),
             settings: new.settings,
+            alive: Vec::new(),
         };
         let described = self.propose_topic(command).await?;
         let topic = Arc::new(self.open_topic(new.name, described).await);
@@ -120,7 +121,8 @@ impl Owner {
         settings: SettingsChange,
     ) -> Result<Arc<Topic>, ApiError> {
         let before = self.current(&name).ok_or_else(|| not_found(&name, false))?;
-        let command = Command::AlterTopic { topic: name.as_str().to_owned(), partitions, settings };
+        let (topic, alive) = (name.as_str().to_owned(), Vec::new());
+        let command = Command::AlterTopic { topic, partitions, settings, alive };
         let described = self.propose_topic(command).await?;
         let topic = self.altered(&before, described).await;
         tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic altered");
