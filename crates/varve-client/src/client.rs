@@ -60,8 +60,23 @@ impl Client {
     pub(crate) async fn open(address: ClusterAddress, options: ClientBuilder) -> Result<Self, ClientError> {
         let inner = Inner { resolver: Resolver::new(&address), topics: Topics::default(), options };
         let client = Self { inner: Arc::new(inner) };
-        client.servers().await?;
+        client.greet().await?;
         Ok(client)
+    }
+
+    /// Finds a server that answers. One that belongs to no cluster yet will do: it may be about to be made one.
+    async fn greet(&self) -> Result<(), ApiError> {
+        let call = |channel| async move {
+            match cluster_service(channel).get_servers(v1::GetServersRequest {}).await {
+                Err(status) if ApiError::from_status(&status).reason == Reason::NotInitialized => {
+                    Ok(Response::new(v1::GetServersResponse::default()))
+                }
+                answer => answer,
+            }
+        };
+        let (servers, answered_by) = self.call_any_until(self.deadline(), true, call).await?;
+        self.inner.resolver.update(servers, &answered_by);
+        Ok(())
     }
 
     /// The members of the cluster, asked for anew. What is learnt is used from then on.

@@ -30,6 +30,7 @@ mod attempts;
 mod backoff;
 mod channel;
 mod client;
+mod cluster;
 mod consumer;
 mod error;
 mod options;

@@ -1,6 +1,7 @@
 //! Why a command was refused.
 
 use thiserror::Error;
+use varve_record::{NodeId, PartitionId};
 
 /// A command that changed nothing. The refusal is part of the state machine: every node comes to the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -54,4 +55,93 @@ pub enum MetadataError {
     /// All 2^63 producer ids were given out.
     #[error("no producer ids are left")]
     ProducerIdsExhausted,
+    /// More replicas than a partition may have.
+    #[error("a partition has at most {max} replicas, {wanted} were asked for")]
+    TooManyReplicas {
+        /// Replicas that were asked for.
+        wanted: usize,
+        /// [`crate::REPLICATION_FACTOR_MAX`].
+        max: usize,
+    },
+    /// The cluster has as many nodes as it may have.
+    #[error("the cluster has {max} nodes already: remove those that are lost")]
+    TooManyNodes {
+        /// [`crate::NODES_MAX`].
+        max: usize,
+    },
+    /// A node's name, address or rack breaks the rule.
+    #[error(
+        "{text:?} is no {field} of a node: use {min} to {max} visible characters of ASCII, without blanks"
+    )]
+    NodeText {
+        /// Which it is: `name`, `rpc_addr`, `gossip_addr` or `rack`.
+        field: &'static str,
+        /// What was given, cut short if it is too long.
+        text: String,
+        /// Fewest bytes.
+        min: usize,
+        /// Most bytes.
+        max: usize,
+    },
+    /// No node ever had that id.
+    #[error("node {0} does not exist")]
+    NodeNotFound(NodeId),
+    /// The node was taken out of the cluster.
+    #[error(
+        "node {0} was removed from the cluster: it can only join as a new node, with an empty data directory"
+    )]
+    NodeRemoved(NodeId),
+    /// The node was declared lost.
+    #[error(
+        "node {0} was declared lost and never comes back: it can only join as a new node, with an empty data directory"
+    )]
+    NodeLost(NodeId),
+    /// Somebody must take the replicas.
+    #[error("node {0} is the last one that takes replicas: add another node first")]
+    LastActiveNode(NodeId),
+    /// Only a node that is draining or lost can be removed.
+    #[error("node {0} takes replicas: drain it first")]
+    NodeActive(NodeId),
+    /// The node still has replicas.
+    #[error("node {node} still has {replicas} replicas: they have to move away first")]
+    NodeInUse {
+        /// The node.
+        node: NodeId,
+        /// Replicas that it has, with those not known to be out of their groups.
+        replicas: usize,
+    },
+    /// No topic has the partition.
+    #[error("partition {0} does not exist")]
+    PartitionNotFound(PartitionId),
+    /// The placement was changed by another command in between.
+    #[error(
+        "the replicas of partition {partition} were changed in between: generation {generation} was meant, it is {current}"
+    )]
+    StaleGeneration {
+        /// The partition.
+        partition: PartitionId,
+        /// The generation that was meant.
+        generation: u64,
+        /// The generation that it has.
+        current: u64,
+    },
+    /// A node stands twice among the replicas.
+    #[error("node {node} stands twice among the replicas of partition {partition}")]
+    ReplicaTwice {
+        /// The partition.
+        partition: PartitionId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A new replica on a node that takes none.
+    #[error("node {0} takes no new replicas: it is draining")]
+    NodeDraining(NodeId),
+    /// A report that is too long.
+    #[error("a report has at most {max} entries of a kind, this one has {entries}: send several")]
+    ReportTooLong {
+        /// Entries that it has.
+        entries: usize,
+        /// [`crate::REPORT_ENTRIES_MAX`].
+        max: usize,
+    },
 }

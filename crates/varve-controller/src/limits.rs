@@ -11,3 +11,33 @@ pub const PRODUCER_NAME_BYTES_MAX: usize = 249;
 
 /// Producer ids that a node takes at once, to hand out without a command for each.
 pub const PRODUCER_IDS_BLOCK: u32 = 1_000;
+
+/// Replicas of a partition.
+pub const REPLICATION_FACTOR_MAX: u32 = 7;
+
+/// Nodes in a cluster, with those that are draining or lost and not yet removed.
+pub const NODES_MAX: usize = 1_000;
+
+/// Length of a node's name, in bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 249;
+
+/// Length of a node's address, in bytes: a host name of 253, a colon and a port.
+pub const ADDRESS_BYTES_MAX: usize = 259;
+
+/// Length of a rack's name, in bytes.
+pub const RACK_BYTES_MAX: usize = 249;
+
+/// Entries in one [`crate::Command::Report`], of each kind. A node that has more to say sends several.
+pub const REPORT_ENTRIES_MAX: usize = PARTITIONS_MAX;
+
+/// Partitions whose members change at the same time, in the whole cluster: each may copy a whole partition.
+pub const CHANGES_IN_FLIGHT_MAX: usize = 64;
+
+/// Leaderships that a node hands over in one round.
+pub const LEADER_MOVES_MAX: usize = 64;
+
+/// Entries of each list in [`crate::Health`]; the counts are whole.
+pub const HEALTH_LISTED_MAX: usize = 100;
+
+/// Voters of the controller's group. More would make each of its commits wait for more disks and hardly add safety.
+pub const CONTROLLER_VOTERS_MAX: usize = 5;

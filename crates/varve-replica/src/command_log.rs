@@ -63,18 +63,16 @@ enum Way<S: StateMachine> {
     /// Through the owner of a log with a single replica.
     Owner(mpsc::Sender<(S::Command, Answer<S>)>),
     /// Through consensus, which leaves the answers here.
-    Group { group: Arc<Group>, responses: Arc<Responses<S::Response>>, clock: Arc<dyn WallClock> },
+    Group { group: Arc<Group>, responses: Arc<Responses<S::Response>> },
 }
 
 impl<S: StateMachine> Clone for CommandLog<S> {
     fn clone(&self) -> Self {
         let way = match &self.way {
             Way::Owner(commands) => Way::Owner(commands.clone()),
-            Way::Group { group, responses, clock } => Way::Group {
-                group: Arc::clone(group),
-                responses: Arc::clone(responses),
-                clock: Arc::clone(clock),
-            },
+            Way::Group { group, responses } => {
+                Way::Group { group: Arc::clone(group), responses: Arc::clone(responses) }
+            }
         };
         Self { way, state: self.state.clone(), lead: self.lead.clone() }
     }
@@ -132,15 +130,16 @@ impl<S: StateMachine> CommandLog<S> {
         let responses = Responses::new();
         let applier = Box::new(CommandApplier::new(initial, publish, Arc::clone(&responses)));
         let group = Group::start(env, storage, id, peers, group, log, applier).await?;
-        let clock = Arc::clone(&env.clock);
-        let way = Way::Group { group: Arc::clone(&group), responses, clock };
+        let way = Way::Group { group: Arc::clone(&group), responses };
         Ok(Self { way, state, lead: Lead::Group(group) })
     }
 
-    /// Proposes a command, and waits until it is committed and taken over.
+    /// Proposes a command, on any member of the log's group, and waits until it is committed and taken over here: the state
+    /// of this handle has it then. While nobody leads it waits some seconds for someone who does. At most
+    /// [`COMMAND_BYTES_MAX`](crate::COMMAND_BYTES_MAX) encoded.
     ///
     /// # Errors
-    /// Where its log refused it, or nobody can say.
+    /// Where its log refused it, or nobody can say; it is then not tried again.
     pub async fn propose(&self, command: S::Command) -> Result<S::Response, CommandError> {
         match &self.way {
             Way::Owner(commands) => {
@@ -148,15 +147,30 @@ impl<S: StateMachine> CommandLog<S> {
                 commands.send((command, answer)).await.map_err(|_| ProduceError::ShuttingDown)?;
                 Ok(outcome.await.unwrap_or(Err(ProduceError::CommitUnknown))?)
             }
-            Way::Group { group, responses, clock } => {
-                let index =
-                    group.commit_command(S::encode(&command), Timestamp::new(clock.now_unix_ms())).await?;
-                Ok(responses.take(index).ok_or(ProduceError::CommitUnknown)?)
+            Way::Group { group, responses } => {
+                let log_id = group.propose_command(S::encode(&command)).await?;
+                Ok(responses.take(log_id).ok_or(ProduceError::CommitUnknown)?)
             }
         }
     }
 
-    /// Returns once the state has all that was committed when this was called.
+    /// Returns once the state has all that was committed before this was called, however long that takes: after a start the
+    /// state is the initial one until a leader has told what is committed. Works on every member; the caller bounds the time.
+    ///
+    /// # Errors
+    /// Where the replica has stopped.
+    pub async fn ready(&self) -> Result<(), GroupError> {
+        loop {
+            match self.linearize().await {
+                // Each try has waited for a leader.
+                Err(GroupError::NotLeader { .. }) => tokio::task::yield_now().await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Returns once the state has all that was committed when this was called. Works on every member; around an election it
+    /// waits up to some seconds for a leader.
     ///
     /// # Errors
     /// Where no leader can be asked.

@@ -35,5 +35,5 @@ pub use raft::{
     PeerTraffic, Peers, WireNetwork,
 };
 pub use read::{Consistency, ReadBatches, Start};
-pub use settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
+pub use settings::{COMMAND_BYTES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 pub use status::PartitionStatus;

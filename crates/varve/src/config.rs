@@ -16,6 +16,9 @@ pub(crate) use server::{LogFormat, ServerConfig};
 use std::fmt;
 use std::path::PathBuf;
 
+/// What stands between the values of a key that takes several, wherever they come from.
+const LIST_SEPARATOR: &str = ",";
+
 /// Why the configuration cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -44,6 +47,16 @@ pub(crate) enum ConfigError {
     Missing {
         /// The key.
         key: &'static str,
+    },
+    /// Two settings that do not go together.
+    #[error("{place}: {problem}")]
+    Contradiction {
+        /// Where one of them stands.
+        place: Place,
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The file cannot be read.
     #[error("cannot read the configuration file {}: {problem}", path.display())]

@@ -36,6 +36,8 @@ pub struct PeerUnreachable {
     pub node: u64,
     /// Why not.
     pub reason: Arc<str>,
+    /// Whether the request may have arrived all the same. Where not, nothing of it was sent.
+    pub may_have_arrived: bool,
 }
 
 /// Asks other nodes, over one connection for each node and lane, made when it is needed, shared by all who ask, and made
@@ -58,7 +60,13 @@ struct Lane {
 }
 
 /// Where an answer goes, or why there is none.
-type Answer = oneshot::Sender<Result<Bytes, Arc<str>>>;
+type Answer = oneshot::Sender<Result<Bytes, Failure>>;
+
+/// Why there is no answer.
+struct Failure {
+    reason: Arc<str>,
+    may_have_arrived: bool,
+}
 
 struct Call {
     payload: Payload,
@@ -83,18 +91,21 @@ impl PeerClient {
     /// polls.
     ///
     /// # Errors
-    /// Where there is no connection, or it fails: it is not known whether the request arrived.
+    /// Where there is no connection, or it fails: the error tells whether the request may have arrived.
     pub async fn call(&self, node: u64, lane: PeerLane, payload: Payload) -> Result<Bytes, PeerUnreachable> {
-        let unreachable = |reason: Arc<str>| PeerUnreachable { node, reason };
+        let unreachable =
+            |Failure { reason, may_have_arrived }| PeerUnreachable { node, reason, may_have_arrived };
         let Lane { calls, room } = self.lane(node, lane);
         let bytes = u32::try_from(payload.len_bytes().clamp(1, PEER_QUEUE_BYTES_MAX)).unwrap_or(u32::MAX);
-        let closed = || unreachable("the client is closing".into());
-        let room = room.acquire_many_owned(bytes).await.map_err(|_| closed())?;
+        let closed = |may_have_arrived| {
+            unreachable(Failure { reason: "the client is closing".into(), may_have_arrived })
+        };
+        let room = room.acquire_many_owned(bytes).await.map_err(|_| closed(false))?;
         let (answer, answered) = oneshot::channel();
-        calls.send(Call { payload, answer, room }).await.map_err(|_| closed())?;
+        calls.send(Call { payload, answer, room }).await.map_err(|_| closed(false))?;
         match answered.await {
             Ok(result) => result.map_err(unreachable),
-            Err(_) => Err(closed()),
+            Err(_) => Err(closed(true)),
         }
     }
 
@@ -137,7 +148,7 @@ impl Worker {
                 }
                 Err(error) => {
                     let reason: Arc<str> = error.to_string().into();
-                    drop(first.answer.send(Err(Arc::clone(&reason))));
+                    first.refuse(&reason);
                     reason
                 }
             };
@@ -167,8 +178,16 @@ impl Worker {
         let until = Instant::now() + Duration::from_millis(half_ms + shared.entropy.below(half_ms + 1));
         drop(shared);
         while let Ok(Some(call)) = tokio::time::timeout_at(until, calls.recv()).await {
-            drop(call.answer.send(Err(Arc::clone(reason))));
+            call.refuse(reason);
         }
+    }
+}
+
+impl Call {
+    /// Says that nothing of it was sent.
+    fn refuse(self, reason: &Arc<str>) {
+        let failure = Failure { reason: Arc::clone(reason), may_have_arrived: false };
+        drop(self.answer.send(Err(failure)));
     }
 }
 
@@ -220,7 +239,7 @@ async fn converse(stream: BoxStream, first: Call, calls: &mut mpsc::Receiver<Cal
         Err(error) => error.to_string().into(),
     };
     for (_, answer) in std::mem::take(&mut *lock(&waiting)) {
-        drop(answer.send(Err(Arc::clone(&reason))));
+        drop(answer.send(Err(Failure { reason: Arc::clone(&reason), may_have_arrived: true })));
     }
     ended
 }

@@ -1,30 +1,30 @@
 //! One replica's part in its group.
 
+use super::command_proposer::HANDED_OVER_MAX;
 use super::link::Links;
 use super::log_store::LogStore;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
-use super::proposal::Proposal;
-use super::proposer::{REFUSED_TIME_MAX, RETRY_PAUSE};
+use super::proposer::RETRY_PAUSE;
 use super::settings::GroupSettings;
-use super::state_machine::{Applier, Machine};
+use super::state_machine::{Applier, CommandCheck, Machine};
 use super::types::Types;
 use crate::replica::State;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
-use bytes::Bytes;
+use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, InitializeError, RaftError};
+use openraft::errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError};
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{ChangeMembers, Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
-use varve_env::{Blocking, Env};
-use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
-use varve_storage::{EndState, EntryKind, PartitionLog, Storage};
+use varve_env::{Blocking, Env, WallClock};
+use varve_record::{Index, NodeId, Offset, PartitionId, Term};
+use varve_storage::{EndState, PartitionLog, Storage};
 
 /// How long a question to the leader may take, and how long it is asked again where nobody leads.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +41,10 @@ pub(crate) struct Group {
     state: watch::Sender<State>,
     applied: watch::Receiver<EndState>,
     synced: watch::Receiver<Offset>,
+    clock: Arc<dyn WallClock>,
+    command_check: Option<CommandCheck>,
+    /// Room for commands that wait for the leader.
+    handed_over: Semaphore,
 }
 
 impl Group {
@@ -58,6 +62,7 @@ impl Group {
             |error: &dyn fmt::Display| OpenReplicaError::Begin(ProduceError::Internal(error.to_string()));
         let config = settings.timing.config().validate().map_err(|error| begin(&error))?;
         let trimmed = Arc::new(Notify::new());
+        let command_check = applier.command_check();
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
         let noticed = Arc::clone(&trimmed);
@@ -72,7 +77,19 @@ impl Group {
         let node = peers.node().get();
         let raft =
             Raft::new(node, Arc::new(config), links, store, machine).await.map_err(|error| begin(&error))?;
-        let group = Arc::new(Self { id, peers: peers.clone(), raft, log, blocking, state, applied, synced });
+        let group = Arc::new(Self {
+            id,
+            peers: peers.clone(),
+            raft,
+            log,
+            blocking,
+            state,
+            applied,
+            synced,
+            clock: Arc::clone(&env.clock),
+            command_check,
+            handed_over: Semaphore::new(HANDED_OVER_MAX),
+        });
         peers.add(id, &group);
         drop(tokio::spawn(observe(Arc::downgrade(&group), group.raft.server_metrics())));
         drop(tokio::spawn(clear_up(Arc::downgrade(&group), trimmed)));
@@ -95,6 +112,38 @@ impl Group {
 
     pub(crate) fn state(&self) -> &watch::Sender<State> {
         &self.state
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.peers.node()
+    }
+
+    pub(super) fn clock(&self) -> &dyn WallClock {
+        &*self.clock
+    }
+
+    pub(super) fn command_check(&self) -> Option<CommandCheck> {
+        self.command_check
+    }
+
+    pub(super) fn handed_over(&self) -> &Semaphore {
+        &self.handed_over
+    }
+
+    /// Asks another member; the caller bounds the time.
+    pub(super) fn ask(
+        &self,
+        node: NodeId,
+        request: PeerRequest,
+    ) -> BoxFuture<'static, Result<PeerResponse, PeerError>> {
+        self.peers.network().call(node, self.id, request)
+    }
+
+    /// Returns once this replica does not lead in `term`, as far as it knows.
+    pub(super) async fn leadership_lost(&self, term: Term) {
+        let mut metrics = self.raft.server_metrics();
+        // Where consensus has stopped nobody leads.
+        while self.leading() == Some(term) && metrics.changed().await.is_ok() {}
     }
 
     /// The term that this replica leads in, as far as it knows.
@@ -135,6 +184,7 @@ impl Group {
                 self.raft.handle_transfer_leader(transfer).await.map_err(|error| stopped(&error))?,
             ),
             Request::ReadIndex => Response::ReadIndex(self.own_read_index().await),
+            Request::Propose(command) => Response::Proposed(self.commit_for_another(command).await),
         };
         Ok(PeerResponse(response))
     }
@@ -149,34 +199,6 @@ impl Group {
         match applied.wait_for(|state| state.stopped || state.next_index >= index).await {
             Ok(state) if state.next_index >= index => Ok(()),
             _ => Err(GroupError::Stopped),
-        }
-    }
-
-    /// Commits a command, and gives its entry's index.
-    pub(crate) async fn commit_command(&self, body: Bytes, now: Timestamp) -> Result<Index, ProduceError> {
-        let proposal = Proposal { kind: EntryKind::Command, append_time: now, expected: None, body };
-        let since = Instant::now();
-        loop {
-            match self.raft.client_write(proposal.clone()).await {
-                Ok(response) => return Ok(Index::new(response.log_id.index)),
-                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
-                    let is_over = forward.reason == ForwardReason::NotLeader;
-                    if is_over || since.elapsed() >= REFUSED_TIME_MAX {
-                        return Err(ProduceError::NotLeader { leader: forward.leader_id.map(NodeId::new) });
-                    }
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
-                    return Err(ProduceError::CommitUnknown);
-                }
-                Err(RaftError::APIError(error)) => return Err(ProduceError::Internal(error.to_string())),
-                Err(RaftError::Fatal(_)) => {
-                    return Err(self
-                        .log
-                        .stopped()
-                        .map_or(ProduceError::CommitUnknown, ProduceError::Stopped));
-                }
-            }
         }
     }
 
@@ -252,6 +274,9 @@ impl Group {
     async fn read_index(&self) -> Result<Index, GroupError> {
         let since = Instant::now();
         loop {
+            if self.state.borrow().stopped {
+                return Err(GroupError::Stopped);
+            }
             if let Some(index) = self.own_read_index().await {
                 return Ok(index);
             }
@@ -274,7 +299,7 @@ impl Group {
     async fn leaders_read_index(&self) -> Result<Index, GroupError> {
         let leader = self.leader().filter(|leader| *leader != self.peers.node());
         let leader = leader.ok_or(GroupError::NotLeader { leader: None })?;
-        let answer = self.peers.network().call(leader, self.id, PeerRequest::new(Request::ReadIndex));
+        let answer = self.ask(leader, PeerRequest::new(Request::ReadIndex));
         match tokio::time::timeout(READ_INDEX_TIMEOUT, answer).await {
             Ok(Ok(PeerResponse(Response::ReadIndex(Some(index))))) => Ok(index),
             _ => Err(GroupError::NotLeader { leader: Some(leader) }),

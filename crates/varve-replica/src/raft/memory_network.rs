@@ -24,6 +24,7 @@ pub struct MemoryNetwork(Arc<Mutex<Wires>>);
 struct Wires {
     nodes: BTreeMap<NodeId, Peers>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    mute: BTreeSet<(NodeId, NodeId)>,
     delay: Duration,
     lost_per_mille: u64,
     entropy: Arc<dyn Entropy>,
@@ -33,8 +34,8 @@ impl MemoryNetwork {
     /// A network without nodes, where all links are sound. `entropy` chooses what is lost.
     #[must_use]
     pub fn new(entropy: Arc<dyn Entropy>) -> Self {
-        let (nodes, cut) = (BTreeMap::new(), BTreeSet::new());
-        let wires = Wires { nodes, cut, delay: Duration::ZERO, lost_per_mille: 0, entropy };
+        let (nodes, cut, mute) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let wires = Wires { nodes, cut, mute, delay: Duration::ZERO, lost_per_mille: 0, entropy };
         Self(Arc::new(Mutex::new(wires)))
     }
 
@@ -66,9 +67,16 @@ impl MemoryNetwork {
         wires.cut.extend(others.iter().flat_map(|other| [(node, *other), (*other, node)]));
     }
 
+    /// Loses what one node answers another, and not what it asks it.
+    pub fn lose_answers(&self, of: NodeId, to: NodeId) {
+        self.lock().mute.insert((of, to));
+    }
+
     /// Mends every link.
     pub fn heal(&self) {
-        self.lock().cut.clear();
+        let mut wires = self.lock();
+        wires.cut.clear();
+        wires.mute.clear();
     }
 
     /// How long a request takes, and its answer.
@@ -123,11 +131,16 @@ impl PeerNetwork for Socket {
         let (from, network) = (self.from, self.network.clone());
         async move {
             wait(network.delay()).await;
+            if !network.lock().nodes.contains_key(&to) {
+                tokio::time::sleep(CUT_DELAY).await;
+                return Err(PeerError::NotSent { node: to, reason: "the node is down".to_owned() });
+            }
             let Some(peers) = network.reach(from, to) else { return Err(cut(to).await) };
             let answer = peers.answer(group, request).await;
             wait(network.delay()).await;
             // A node that went down meanwhile answers nothing any more.
-            if network.reach(to, from).is_none() { Err(cut(to).await) } else { answer }
+            let is_lost = network.lock().mute.contains(&(to, from));
+            if is_lost || network.reach(to, from).is_none() { Err(cut(to).await) } else { answer }
         }
         .boxed()
     }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod command_applier;
+mod command_proposer;
 mod flights;
 mod group;
 mod link;

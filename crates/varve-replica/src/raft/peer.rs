@@ -1,6 +1,7 @@
 //! What members of a group say to each other.
 
 use super::types::{RaftVote, Types};
+use crate::ProduceError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::raft::{
@@ -11,6 +12,7 @@ use openraft::type_config::alias::SnapshotOf;
 use std::fmt::Debug;
 use thiserror::Error;
 use varve_record::{Index, NodeId, PartitionId};
+use varve_storage::LogId;
 
 /// A question of one member of a group to another. What is in it is consensus' business.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct PeerResponse(pub(crate) Response);
 pub enum PeerTraffic {
     /// Small and urgent: votes, heartbeats, transfers of leadership, read indexes.
     Control,
-    /// Entries.
+    /// Entries, and commands that are to become some.
     Data,
     /// A state to go on from.
     Snapshot,
@@ -42,6 +44,8 @@ pub(crate) enum Request {
     Snapshot(RaftVote, SnapshotOf<Types, Bytes>),
     Transfer(TransferLeaderRequest<Types>),
     ReadIndex,
+    /// A command, for the leader to commit.
+    Propose(Bytes),
 }
 
 #[derive(Debug)]
@@ -52,13 +56,15 @@ pub(crate) enum Response {
     Transfer(TransferLeaderResponse<Types>),
     /// Entries below it were committed when the question came in; `None` where the one asked does not lead.
     ReadIndex(Option<Index>),
+    /// The command's entry once it is committed. What the leader cannot tell apart comes as an internal error.
+    Proposed(Result<LogId, ProduceError>),
 }
 
 impl PeerRequest {
     pub(crate) fn new(request: Request) -> Self {
         let traffic = match request {
             // Those without entries too: they must not overtake those with.
-            Request::Append(_) => PeerTraffic::Data,
+            Request::Append(_) | Request::Propose(_) => PeerTraffic::Data,
             Request::Snapshot(..) => PeerTraffic::Snapshot,
             Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) | Request::ReadIndex => {
                 PeerTraffic::Control
@@ -85,6 +91,14 @@ pub enum PeerError {
     /// The peer cannot be reached now: it is not known whether the request arrived.
     #[error("node {node} cannot be reached: {reason}")]
     Unreachable {
+        /// The peer.
+        node: NodeId,
+        /// Why not.
+        reason: String,
+    },
+    /// The peer cannot be reached now, and nothing of the request was sent.
+    #[error("node {node} cannot be reached, and was sent nothing: {reason}")]
+    NotSent {
         /// The peer.
         node: NodeId,
         /// Why not.

@@ -23,7 +23,7 @@ use varve_record::{Offset, Term, Timestamp};
 use varve_storage::{EndState, Entry, LogId};
 
 /// How long a leader that may not write now is tried again, before its callers are sent away.
-pub(super) const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
+const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
 /// The pause between such tries.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(5);
 

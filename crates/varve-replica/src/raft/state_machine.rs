@@ -24,22 +24,27 @@ const APPLY_ENTRIES_MAX: usize = 1024;
 
 /// What else is done with committed entries.
 pub(crate) trait Applier: Send + Sync + 'static {
-    /// Takes a committed entry over. `wanted`: its proposer waits here for the answer.
+    /// Takes a committed entry over.
     ///
     /// # Errors
     /// Where the entry is none that this version knows: the replica then stops.
-    fn apply(&mut self, entry: &Entry, wanted: bool) -> io::Result<()>;
+    fn apply(&mut self, entry: &Entry) -> io::Result<()>;
     /// All entries so far were applied: makes the state known.
     fn publish(&mut self);
     /// Whether a start must apply every entry again.
     fn is_volatile(&self) -> bool;
+    /// Tells whether a command may enter the log; `None` where none may.
+    fn command_check(&self) -> Option<CommandCheck>;
 }
+
+/// Says what is wrong with a command's bytes.
+pub(crate) type CommandCheck = fn(&[u8]) -> Result<(), String>;
 
 /// A data partition has nothing else to do.
 pub(crate) struct NoApplier;
 
 impl Applier for NoApplier {
-    fn apply(&mut self, _entry: &Entry, _wanted: bool) -> io::Result<()> {
+    fn apply(&mut self, _entry: &Entry) -> io::Result<()> {
         Ok(())
     }
 
@@ -47,6 +52,10 @@ impl Applier for NoApplier {
 
     fn is_volatile(&self) -> bool {
         false
+    }
+
+    fn command_check(&self) -> Option<CommandCheck> {
+        None
     }
 }
 
@@ -87,10 +96,10 @@ impl Machine {
         self.applied_watch.subscribe()
     }
 
-    fn take(&mut self, entry: &Entry, wanted: bool) -> io::Result<Applied> {
+    fn take(&mut self, entry: &Entry) -> io::Result<Applied> {
         let held = std::mem::take(&mut self.applied);
         self.applied = advance(held, entry);
-        self.applier.apply(entry, wanted)?;
+        self.applier.apply(entry)?;
         if entry.kind == EntryKind::Blank {
             return Ok(Applied::Void);
         }
@@ -216,7 +225,7 @@ impl RaftStateMachine<Types> for Machine {
         let mut applied = 0;
         while let Some(item) = entries.next().await {
             let (LogEntry { entry, .. }, responder) = item?;
-            let outcome = self.take(&entry, responder.is_some())?;
+            let outcome = self.take(&entry)?;
             answers.extend(responder.map(|responder| (responder, outcome)));
             applied += 1;
             if applied % APPLY_ENTRIES_MAX == 0 {

@@ -7,6 +7,8 @@ use super::log_entry::LogEntry;
 use super::membership;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::types::{LeaderTerm, RaftLogId, RaftStoredMembership, RaftVote};
+use crate::ProduceError;
+use crate::settings::COMMAND_BYTES_MAX;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::{
@@ -52,6 +54,10 @@ impl PeerRequest {
                 put_log_id(&mut head, transfer.last_log_id());
             }
             Request::ReadIndex => head.put_u8(6),
+            Request::Propose(command) => {
+                head.put_u8(7);
+                bodies.push(command.clone());
+            }
         }
         let mut pieces = vec![head.freeze()];
         pieces.append(&mut bodies);
@@ -84,6 +90,7 @@ impl PeerRequest {
                 Request::Transfer(TransferLeaderRequest::new(from, to, last))
             }
             6 => Request::ReadIndex,
+            7 if bytes.len() <= COMMAND_BYTES_MAX => Request::Propose(bytes.split_to(bytes.len())),
             _ => return None,
         };
         bytes.is_empty().then_some((group, Self::new(request)))
@@ -106,7 +113,7 @@ impl PeerResponse {
                 out.put_u64_le(partition.get());
                 put_reason(&mut out, reason);
             }
-            Err(error @ PeerError::Unreachable { .. }) => {
+            Err(error @ (PeerError::Unreachable { .. } | PeerError::NotSent { .. })) => {
                 out.put_u8(255);
                 out.put_u64_le(0);
                 put_reason(&mut out, &error.to_string());
@@ -184,7 +191,54 @@ fn put_response(out: &mut BytesMut, response: &Response) {
             out.put_u8(u8::from(index.is_some()));
             out.put_u64_le(index.map_or(0, Index::get));
         }
+        Response::Proposed(outcome) => {
+            out.put_u8(6);
+            put_proposed(out, outcome);
+        }
     }
+}
+
+fn put_proposed(out: &mut BytesMut, outcome: &Result<LogId, ProduceError>) {
+    match outcome {
+        Ok(log_id) => {
+            out.put_u8(1);
+            out.put_u64_le(log_id.term.get());
+            out.put_u64_le(log_id.index.get());
+        }
+        Err(ProduceError::NotLeader { leader }) => {
+            out.put_u8(2);
+            out.put_u8(u8::from(leader.is_some()));
+            out.put_u64_le(leader.map_or(0, NodeId::get));
+        }
+        // A log that has stopped may have the entry.
+        Err(ProduceError::CommitUnknown | ProduceError::Stopped(_)) => out.put_u8(3),
+        Err(ProduceError::DiskFull) => out.put_u8(4),
+        Err(ProduceError::Overloaded) => out.put_u8(5),
+        Err(ProduceError::ShuttingDown) => out.put_u8(6),
+        Err(error) => {
+            out.put_u8(255);
+            put_reason(out, &error.to_string());
+        }
+    }
+}
+
+fn proposed_of(bytes: &mut Bytes) -> Option<Result<LogId, ProduceError>> {
+    Some(match u8_of(bytes)? {
+        1 => Ok(LogId::new(Term::new(u64_of(bytes)?), Index::new(u64_of(bytes)?))),
+        2 => {
+            let (is_there, node) = (bool_of(bytes)?, u64_of(bytes)?);
+            Err(ProduceError::NotLeader { leader: is_there.then(|| NodeId::new(node)) })
+        }
+        3 => Err(ProduceError::CommitUnknown),
+        4 => Err(ProduceError::DiskFull),
+        5 => Err(ProduceError::Overloaded),
+        6 => Err(ProduceError::ShuttingDown),
+        255 => {
+            let reason = bytes.split_to(bytes.len());
+            Err(ProduceError::Internal(String::from_utf8_lossy(&reason).into_owned()))
+        }
+        _ => return None,
+    })
 }
 
 fn response_of(kind: u8, bytes: &mut Bytes) -> Option<Response> {
@@ -214,6 +268,7 @@ fn response_of(kind: u8, bytes: &mut Bytes) -> Option<Response> {
             let (is_there, index) = (bool_of(bytes)?, u64_of(bytes)?);
             Response::ReadIndex(is_there.then(|| Index::new(index)))
         }
+        6 => Response::Proposed(proposed_of(bytes)?),
         _ => return None,
     })
 }
@@ -399,6 +454,7 @@ mod tests {
             Request::Snapshot(vote(true), snapshot),
             Request::Transfer(transfer),
             Request::ReadIndex,
+            Request::Propose(Bytes::from_static(b"command")),
         ];
         all.into_iter().map(PeerRequest::new).collect()
     }
@@ -419,6 +475,13 @@ mod tests {
             Response::Transfer(Err(changed)),
             Response::ReadIndex(Some(Index::new(9))),
             Response::ReadIndex(None),
+            Response::Proposed(Ok(LogId::new(Term::new(3), Index::new(9)))),
+            Response::Proposed(Err(ProduceError::NotLeader { leader: Some(NodeId::new(2)) })),
+            Response::Proposed(Err(ProduceError::NotLeader { leader: None })),
+            Response::Proposed(Err(ProduceError::CommitUnknown)),
+            Response::Proposed(Err(ProduceError::DiskFull)),
+            Response::Proposed(Err(ProduceError::Overloaded)),
+            Response::Proposed(Err(ProduceError::ShuttingDown)),
         ];
         let partition = PartitionId::new(3);
         let errors = [
@@ -438,9 +501,12 @@ mod tests {
             let (group, read) = PeerRequest::decode(bytes.clone()).unwrap();
             assert_eq!((group.get(), format!("{read:?}")), (3, format!("{request:?}")));
             assert_eq!(read.encode(group).concat(), bytes);
-            // A snapshot's state reaches to the end, and has a check of its own.
-            let shortest =
-                if matches!(request.request, Request::Snapshot(..)) { bytes.len() - 5 } else { bytes.len() };
+            // A state and a command reach to the end, and have checks of their own.
+            let shortest = match &request.request {
+                Request::Snapshot(..) => bytes.len() - "state".len(),
+                Request::Propose(command) => bytes.len() - command.len(),
+                _ => bytes.len(),
+            };
             for len in 0..shortest {
                 assert!(PeerRequest::decode(bytes.slice(..len)).is_none(), "{request:?} cut at {len}");
             }

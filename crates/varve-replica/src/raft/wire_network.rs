@@ -34,7 +34,12 @@ impl PeerNetwork for WireNetwork {
             match client.call(to.get(), lane, payload).await {
                 Ok(answer) => PeerResponse::decode(to, answer),
                 Err(error) => {
-                    Err(PeerError::Unreachable { node: to, reason: error.reason.as_ref().to_owned() })
+                    let reason = error.reason.as_ref().to_owned();
+                    Err(if error.may_have_arrived {
+                        PeerError::Unreachable { node: to, reason }
+                    } else {
+                        PeerError::NotSent { node: to, reason }
+                    })
                 }
             }
         }

@@ -2,7 +2,10 @@ use crate::fixture::{Fixture, NODE, within};
 use bytes::Bytes;
 use std::num::ParseIntError;
 use varve_record::PartitionId;
-use varve_replica::{CommandLog, OpenReplicaError, StateMachine};
+use varve_replica::{COMMAND_BYTES_MAX, CommandLog, OpenReplicaError, StateMachine};
+
+/// A command whose bytes are more than a command may have.
+pub(crate) const TOO_LARGE: i64 = i64::MAX;
 
 /// Adds numbers, and refuses odd ones.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +17,8 @@ impl StateMachine for Sum {
     type DecodeError = ParseIntError;
 
     fn encode(command: &i64) -> Bytes {
-        command.to_string().into()
+        let zeros = if *command == TOO_LARGE { COMMAND_BYTES_MAX } else { 0 };
+        format!("{}{command}", "0".repeat(zeros)).into()
     }
 
     fn decode(bytes: &[u8]) -> Result<i64, ParseIntError> {

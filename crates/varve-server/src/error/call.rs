@@ -96,6 +96,21 @@ pub(crate) fn metadata_error(error: MetadataError) -> ApiError {
         MetadataError::TooManyPartitions { .. } => quota("cluster-partitions", message),
         MetadataError::TooManyProducers { .. } => quota("cluster-named-producers", message),
         MetadataError::ProducerIdsExhausted => quota("cluster-producer-ids", message),
+        MetadataError::TooManyNodes { .. } => quota("cluster-nodes", message),
+        MetadataError::TooManyReplicas { .. } => invalid("replication_factor", message),
+        MetadataError::ReplicaTwice { .. } => invalid("replicas", message),
+        MetadataError::ReportTooLong { .. } => invalid("report", message),
+        MetadataError::NodeText { field, .. } => invalid(field, message),
+        MetadataError::NodeNotFound(node) | MetadataError::NodeRemoved(node) => {
+            ApiError::new(Reason::NodeNotFound, message).with(meta::NODE_ID, node)
+        }
+        MetadataError::NodeLost(_)
+        | MetadataError::NodeActive(_)
+        | MetadataError::NodeDraining(_)
+        | MetadataError::NodeInUse { .. }
+        | MetadataError::LastActiveNode(_)
+        | MetadataError::PartitionNotFound(_)
+        | MetadataError::StaleGeneration { .. } => ApiError::new(Reason::ChangeRefused, message),
     }
 }
 

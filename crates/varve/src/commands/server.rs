@@ -56,6 +56,7 @@ fn node_config(config: ServerConfig) -> NodeConfig {
         node_name: config.node_name,
         rpc_addr: config.rpc_addr,
         advertise_addr: config.advertise_addr,
+        rack: config.rack,
         insecure_serve_beyond_loopback: config.insecure_serve_beyond_loopback,
         bootstrap: config.bootstrap,
         auto_create_topics: config.auto_create_topics,
@@ -75,6 +76,7 @@ fn config_failure(error: ConfigError) -> Failure {
             let variable = key.to_uppercase().replace('-', "_");
             failure.hint(format!("give --{key}, VARVE_{variable}, or {key}: in the configuration file"))
         }
+        ConfigError::Contradiction { hint, .. } => failure.hint(hint),
         ConfigError::Unknown { .. } => failure.hint("`varve server --help` lists the settings"),
         _ => failure,
     }

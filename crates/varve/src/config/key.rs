@@ -12,10 +12,16 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// One or two sentences.
     pub(crate) help: &'static str,
+    /// Whether it takes several values: separated by commas, as a flag given again, or as a list in YAML.
+    pub(crate) list: bool,
 }
 
 const fn key(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { name, value, default, help }
+    Key { name, value, default, help, list: false }
+}
+
+const fn list(name: &'static str, value: &'static str, help: &'static str) -> Key {
+    Key { name, value, default: "", help, list: true }
 }
 
 pub(crate) const CONFIG_FILE: &str = "config-file";
@@ -24,10 +30,15 @@ pub(crate) const NODE_NAME: &str = "node-name";
 pub(crate) const BIND_ADDR: &str = "bind-addr";
 pub(crate) const RPC_PORT: &str = "rpc-port";
 pub(crate) const ADVERTISE_ADDR: &str = "advertise-addr";
+pub(crate) const START_JOIN_ADDRS: &str = "start-join-addrs";
+pub(crate) const GOSSIP_KEY_FILE: &str = "gossip-key-file";
+pub(crate) const RACK: &str = "rack";
 pub(crate) const INSECURE: &str = "insecure-serve-beyond-loopback";
 pub(crate) const BOOTSTRAP: &str = "bootstrap";
 pub(crate) const AUTO_CREATE_TOPICS: &str = "auto-create-topics";
 pub(crate) const DEFAULT_PARTITIONS: &str = "default-partitions";
+pub(crate) const DEFAULT_REPLICATION_FACTOR: &str = "default-replication-factor";
+pub(crate) const REPLACEMENT_DELAY: &str = "replacement-delay";
 pub(crate) const RETENTION_BYTES: &str = "retention-bytes";
 pub(crate) const RETENTION_AGE: &str = "retention-age";
 pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
@@ -50,10 +61,27 @@ pub(crate) const KEYS: &[Key] = &[
         BIND_ADDR,
         "IP[:PORT]",
         "127.0.0.1:8401",
-        "Address of this node: gRPC is served on its IP, at rpc-port. (Its port is for gossip, which comes with clusters)",
+        "Address for gossip between nodes, over TCP and UDP [port: 8401]; gRPC is served on its IP too, at rpc-port",
     ),
-    key(RPC_PORT, "PORT", "8400", "Port to serve gRPC on; 0 takes a free one"),
-    key(ADVERTISE_ADDR, "HOST:PORT", "", "Address that clients are told [default: the one served on]"),
+    key(RPC_PORT, "PORT", "8400", "Port to serve gRPC on, to clients and other nodes; 0 takes a free one"),
+    key(
+        ADVERTISE_ADDR,
+        "HOST:PORT",
+        "",
+        "Address that clients and other nodes are told [default: the one served on]",
+    ),
+    list(
+        START_JOIN_ADDRS,
+        "HOST:PORT,...",
+        "Join the cluster of the nodes at these gossip addresses (their bind-addr). Some of them are enough",
+    ),
+    key(
+        GOSSIP_KEY_FILE,
+        "FILE",
+        "",
+        "Key that gossip is encrypted with, the same for all nodes; `varve gossip keygen FILE` makes one. Without it the node takes no others in",
+    ),
+    key(RACK, "NAME", "", "Rack or zone of this node: replicas are spread over racks"),
     key(
         INSECURE,
         "",
@@ -62,6 +90,18 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(AUTO_CREATE_TOPICS, "", "true", "Make a topic when it is first produced to"),
     key(DEFAULT_PARTITIONS, "N", "1", "Partitions of a topic that is made without saying how many"),
+    key(
+        DEFAULT_REPLICATION_FACTOR,
+        "N",
+        "3",
+        "Replicas of a topic that is made without saying how many. While there are fewer nodes it has fewer",
+    ),
+    key(
+        REPLACEMENT_DELAY,
+        "TIME",
+        "10m",
+        "How long a node may be away before what it held is copied to others",
+    ),
     key(
         RETENTION_BYTES,
         "SIZE",

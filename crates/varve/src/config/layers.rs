@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{ConfigError, KEYS, Place, environment, key, yaml};
+use super::{ConfigError, KEYS, LIST_SEPARATOR, Place, environment, key, yaml};
 
 /// The keys given as flags, for clap: the flags and their help come from [`KEYS`].
 #[derive(Debug, Default, Clone)]
@@ -77,8 +77,9 @@ impl clap::FromArgMatches for ServerFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for key in KEYS {
-            if let Some(value) = matches.get_one::<String>(key.name) {
-                self.0.insert(key.name, value.clone());
+            if let Some(values) = matches.get_many::<String>(key.name) {
+                let values: Vec<&str> = values.map(String::as_str).collect();
+                self.0.insert(key.name, values.join(LIST_SEPARATOR));
             }
         }
         Ok(())
@@ -103,6 +104,7 @@ fn arg(key: &'static key::Key) -> Arg {
     let arg = Arg::new(key.name).long(key.name).help(help);
     match key.value {
         "" => arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false"),
+        value if key.list => arg.value_name(value).action(ArgAction::Append),
         value => arg.value_name(value),
     }
 }

@@ -7,11 +7,20 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::layers::{Layers, ServerFlags};
-use super::{ConfigError, Place, key};
+use super::{ConfigError, LIST_SEPARATOR, Place, key};
 use crate::units::{parse_bytes, parse_duration};
 
 /// Longest name of a node, in bytes.
 const NODE_NAME_BYTES_MAX: usize = 128;
+
+/// Longest name of a rack, in bytes.
+const RACK_BYTES_MAX: usize = 128;
+/// Most addresses to join by. A few are enough for any cluster.
+const START_JOIN_ADDRS_MAX: usize = 64;
+/// Most replicas that a topic may want.
+pub(crate) const REPLICATION_FACTOR_MAX: u32 = 7;
+/// Where gossip listens if `bind-addr` has no port.
+pub(crate) const GOSSIP_PORT: u16 = 8401;
 
 /// How to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +44,14 @@ pub(crate) struct ServerConfig {
     pub(crate) rpc_addr: SocketAddr,
     /// The address that clients are told, if it is another.
     pub(crate) advertise_addr: Option<String>,
+    /// Where gossip listens.
+    pub(crate) gossip_addr: SocketAddr,
+    /// Gossip addresses of nodes whose cluster is to be joined.
+    pub(crate) start_join_addrs: Vec<String>,
+    /// The file of the key that gossip is encrypted with; without it there is no gossip.
+    pub(crate) gossip_key_file: Option<PathBuf>,
+    /// Rack or zone; empty for none.
+    pub(crate) rack: String,
     /// Whether to serve in the clear where others can reach it.
     pub(crate) insecure_serve_beyond_loopback: bool,
     /// Whether to make a cluster in an empty data directory.
@@ -43,6 +60,12 @@ pub(crate) struct ServerConfig {
     pub(crate) auto_create_topics: bool,
     /// Partitions of a topic that does not say.
     pub(crate) default_partitions: u32,
+    /// Replicas of a topic that does not say.
+    #[allow(dead_code, reason = "the node takes it with replication")]
+    pub(crate) default_replication_factor: u32,
+    /// How long a node may be away before it is replaced.
+    #[allow(dead_code, reason = "the node takes it with replication")]
+    pub(crate) replacement_delay: Duration,
     /// Bytes to keep per partition; `None` keeps everything.
     pub(crate) retention_bytes: Option<u64>,
     /// Time to keep; `None` keeps everything.
@@ -68,18 +91,25 @@ impl ServerConfig {
     ) -> Result<Self, ConfigError> {
         let layers = Layers::collect(flags, variables)?;
         let get = Getter(&layers);
-        Ok(Self {
+        let gossip_addr = get.required(key::BIND_ADDR, bind_addr)?;
+        let config = Self {
             data_dir: get.path(key::DATA_DIR)?.ok_or(ConfigError::Missing { key: key::DATA_DIR })?,
             node_name: get.or_default(key::NODE_NAME, node_name)?.unwrap_or_else(host_name),
             rpc_addr: SocketAddr::new(
-                get.required(key::BIND_ADDR, bind_ip)?,
+                gossip_addr.ip(),
                 get.required(key::RPC_PORT, |text| parsed(text, "no port: write a number from 0 to 65535"))?,
             ),
             advertise_addr: get.or_default(key::ADVERTISE_ADDR, host_port)?,
+            gossip_addr,
+            start_join_addrs: get.or_default(key::START_JOIN_ADDRS, host_ports)?.unwrap_or_default(),
+            gossip_key_file: get.path(key::GOSSIP_KEY_FILE)?,
+            rack: get.or_default(key::RACK, rack)?.unwrap_or_default(),
             insecure_serve_beyond_loopback: get.required(key::INSECURE, switch)?,
             bootstrap: get.required(key::BOOTSTRAP, switch)?,
             auto_create_topics: get.required(key::AUTO_CREATE_TOPICS, switch)?,
             default_partitions: get.required(key::DEFAULT_PARTITIONS, partitions)?,
+            default_replication_factor: get.required(key::DEFAULT_REPLICATION_FACTOR, replication_factor)?,
+            replacement_delay: get.required(key::REPLACEMENT_DELAY, parse_duration)?,
             retention_bytes: Some(get.required(key::RETENTION_BYTES, parse_bytes)?)
                 .filter(|bytes| *bytes > 0),
             retention_age: Some(get.required(key::RETENTION_AGE, parse_duration)?)
@@ -88,7 +118,32 @@ impl ServerConfig {
             record_bytes_max: get.required(key::RECORD_BYTES_MAX, parse_bytes)?,
             log_level: layers.get(key::LOG_LEVEL).map(|given| given.value.clone()),
             log_format: get.required(key::LOG_FORMAT, log_format)?,
-        })
+        };
+        config.hold_together(&layers)?;
+        Ok(config)
+    }
+
+    /// Holds settings against each other, where the place of one of them helps.
+    fn hold_together(&self, layers: &Layers) -> Result<(), ConfigError> {
+        let contradiction = |name, problem: String, hint| {
+            let place = layers.get(name).map_or(Place::Default, |given| given.place.clone());
+            Err(ConfigError::Contradiction { place, problem, hint })
+        };
+        if self.bootstrap && !self.start_join_addrs.is_empty() {
+            let problem = "a node with bootstrap makes a cluster, and one with start-join-addrs joins one";
+            let hint = "give bootstrap to the first node alone, and start-join-addrs to the others";
+            return contradiction(key::BOOTSTRAP, problem.into(), hint);
+        }
+        if !self.start_join_addrs.is_empty() && self.gossip_key_file.is_none() {
+            let problem = "joining takes a gossip-key-file, since gossip is always encrypted";
+            let hint = "make a key with `varve gossip keygen FILE`, and give the same file to every node as --gossip-key-file";
+            return contradiction(key::START_JOIN_ADDRS, problem.into(), hint);
+        }
+        if self.gossip_key_file.is_some() && self.rpc_addr == self.gossip_addr && self.rpc_addr.port() != 0 {
+            let problem = format!("gossip and gRPC cannot both have port {}", self.rpc_addr.port());
+            return contradiction(key::BIND_ADDR, problem, "give rpc-port another port than bind-addr has");
+        }
+        Ok(())
     }
 }
 
@@ -138,17 +193,29 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The IP of `bind-addr`, which may stand without a port.
-fn bind_ip(text: &str) -> Result<IpAddr, String> {
+/// `bind-addr`, which may stand without a port.
+fn bind_addr(text: &str) -> Result<SocketAddr, String> {
     let text = match text.strip_prefix("localhost") {
         Some(rest) => &format!("127.0.0.1{rest}"),
         None => text,
     };
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let with_port = || text.parse::<SocketAddr>().map(|addr| addr.ip());
-    bare.parse()
-        .or_else(|_| with_port())
+    let on_default_port = bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, GOSSIP_PORT));
+    on_default_port
+        .or_else(|_| text.parse())
         .map_err(|_| format!("{text:?} is no address: write IP:PORT, as in 127.0.0.1:8401"))
+}
+
+fn host_ports(text: &str) -> Result<Vec<String>, String> {
+    let addrs = text.split(LIST_SEPARATOR).map(str::trim).filter(|addr| !addr.is_empty());
+    let addrs: Vec<String> = addrs.map(host_port).collect::<Result<_, _>>()?;
+    match addrs.len() {
+        0 => Err("it names no address: write HOST:PORT[,HOST:PORT]".into()),
+        count if count > START_JOIN_ADDRS_MAX => Err(format!(
+            "it names {count} addresses, more than {START_JOIN_ADDRS_MAX}; some of the nodes are enough"
+        )),
+        _ => Ok(addrs),
+    }
 }
 
 fn host_port(text: &str) -> Result<String, String> {
@@ -163,6 +230,24 @@ fn host_port(text: &str) -> Result<String, String> {
 fn partitions(text: &str) -> Result<u32, String> {
     let count: u32 = parsed(text, "no number of partitions")?;
     if count == 0 { Err("a topic has at least 1 partition".into()) } else { Ok(count) }
+}
+
+fn replication_factor(text: &str) -> Result<u32, String> {
+    let count: u32 = parsed(text, "no number of replicas")?;
+    if (1..=REPLICATION_FACTOR_MAX).contains(&count) {
+        Ok(count)
+    } else {
+        Err(format!("a topic has 1 to {REPLICATION_FACTOR_MAX} replicas"))
+    }
+}
+
+fn rack(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && text.len() <= RACK_BYTES_MAX && !text.chars().any(char::is_control);
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is no rack: write 1 to {RACK_BYTES_MAX} bytes of text"))
+    }
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -262,6 +347,62 @@ mod tests {
     }
 
     #[test]
+    fn bind_addr_is_where_gossip_listens() {
+        let addr = |bind: &str| {
+            let flags = [("data-dir", "/tmp/v"), ("bind-addr", bind)];
+            load(&flags, &[]).map(|config| config.gossip_addr.to_string())
+        };
+        assert_eq!(addr("localhost"), Ok("127.0.0.1:8401".into()));
+        assert_eq!(addr("localhost:7"), Ok("127.0.0.1:7".into()));
+        assert_eq!(addr("[::1]"), Ok("[::1]:8401".into()));
+        assert_eq!(addr("::1"), Ok("[::1]:8401".into()));
+        assert_eq!(addr("[::1]:7"), Ok("[::1]:7".into()));
+        assert_eq!(addr("0.0.0.0:0"), Ok("0.0.0.0:0".into()));
+    }
+
+    #[test]
+    fn nodes_to_join_come_in_any_form() {
+        let key = ("gossip-key-file", "/key");
+        let joins = |addrs: &'static str| {
+            let flags = [("data-dir", "/tmp/v"), key, ("start-join-addrs", addrs)];
+            load(&flags, &[]).map(|config| config.start_join_addrs)
+        };
+        assert_eq!(joins("a:1"), Ok(vec!["a:1".to_owned()]));
+        assert_eq!(joins("a:1, [::1]:2,"), Ok(vec!["a:1".to_owned(), "[::1]:2".to_owned()]));
+        for wrong in ["", ",", "a", "a:x", "a:1 b:2", "a:0"] {
+            let error = joins(wrong).expect_err(wrong);
+            assert!(error.starts_with("--start-join-addrs: "), "{error}");
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("v.yaml");
+        std::fs::write(&file, "gossip-key-file: k\nstart-join-addrs:\n- a:1\n- b:2\n").expect("written");
+        let file = file.to_str().expect("plain");
+        let config = load(&[("data-dir", "/d"), ("config-file", file)], &[]).expect("enough");
+        assert_eq!(config.start_join_addrs, ["a:1", "b:2"]);
+        let env = [("VARVE_START_JOIN_ADDRS", "c:3,d:4"), ("VARVE_RACK", "r1")];
+        let config = load(&[("data-dir", "/d"), ("config-file", file)], &env).expect("enough");
+        assert_eq!(config.start_join_addrs, ["c:3", "d:4"]);
+        assert_eq!(config.rack, "r1");
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        let with = |flags: &[(&'static str, &str)], env: &[(&str, &str)]| {
+            let flags = [flags, &[("data-dir", "/tmp/v")]].concat();
+            load(&flags, env).map(|_| ()).expect_err("a contradiction")
+        };
+        let join = ("start-join-addrs", "a:1");
+        let both = with(&[join, ("bootstrap", "true"), ("gossip-key-file", "k")], &[]);
+        assert!(both.starts_with("--bootstrap: a node with bootstrap makes a cluster"), "{both}");
+        let both = with(&[join, ("gossip-key-file", "k")], &[("VARVE_BOOTSTRAP", "true")]);
+        assert!(both.starts_with("VARVE_BOOTSTRAP: "), "{both}");
+        let no_key = with(&[join], &[]);
+        assert!(no_key.starts_with("--start-join-addrs: joining takes a gossip-key-file"), "{no_key}");
+        let same = with(&[("gossip-key-file", "k"), ("bind-addr", "127.0.0.1:9"), ("rpc-port", "9")], &[]);
+        assert!(same.starts_with("--bind-addr: gossip and gRPC cannot both have port 9"), "{same}");
+    }
+
+    #[test]
     fn mistakes_name_key_and_place() {
         let with = |name: &'static str, value: &'static str| {
             load(&[("data-dir", "/tmp/v"), (name, value)], &[]).expect_err(value)
@@ -270,6 +411,9 @@ mod tests {
         assert!(with("bind-addr", "8400").contains("write IP:PORT"));
         assert!(with("segment-bytes", "big").contains("is no size"));
         assert!(with("default-partitions", "0").contains("at least 1"));
+        assert!(with("default-replication-factor", "8").contains("1 to 7"));
+        assert!(with("replacement-delay", "soon").contains("is no duration"));
+        assert!(with("rack", "").contains("is no rack"));
         assert!(with("node-name", "a b").contains("is no node name"));
         assert_eq!(load(&[], &[]).expect_err("nothing"), "data-dir is not set");
         let env = load(&[("data-dir", "/tmp/v")], &[("VARVE_RETENTION_AGE", "long")]).expect_err("long");

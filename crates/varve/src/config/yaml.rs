@@ -1,10 +1,10 @@
-//! The YAML file: one flat mapping of keys to plain values.
+//! The YAML file: one flat mapping of keys to plain values, and to lists of them where a key takes several.
 
 use std::path::Path;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
-use super::{ConfigError, Place};
+use super::{ConfigError, LIST_SEPARATOR, Place, key};
 
 /// A key and its value as written, with the place of the key.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Pair {
 /// # Errors
 /// If it is no YAML, no mapping, or nested.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Pair>, ConfigError> {
-    let mut reader = Reader { path, pairs: Vec::new(), key: None, in_mapping: false };
+    let mut reader = Reader { path, pairs: Vec::new(), key: None, list: None, in_mapping: false };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| reader.error(error.marker(), error.info()))?;
         reader.take(&event, span)?;
@@ -32,6 +32,8 @@ struct Reader<'a> {
     pairs: Vec<Pair>,
     /// The key whose value comes next.
     key: Option<(String, Place)>,
+    /// The values of the list that is open.
+    list: Option<Vec<String>>,
     in_mapping: bool,
 }
 
@@ -39,6 +41,10 @@ impl Reader<'_> {
     fn take(&mut self, event: &Event<'_>, span: Span) -> Result<(), ConfigError> {
         match event {
             Event::MappingStart(..) if !self.in_mapping => self.in_mapping = true,
+            Event::SequenceStart(..) if self.list.is_none() && self.key_takes_list() => {
+                self.list = Some(Vec::new());
+            }
+            Event::SequenceEnd => self.end_of_list(),
             Event::Scalar(text, ScalarStyle::Plain, ..) if !self.in_mapping && is_null(text) => {}
             Event::Scalar(text, style, ..) if self.in_mapping => self.scalar(text, *style, span)?,
             Event::Scalar(..) => return Err(self.error(&span.start, "write one `key: value` a line")),
@@ -54,7 +60,22 @@ impl Reader<'_> {
         Ok(())
     }
 
+    fn key_takes_list(&self) -> bool {
+        let key = self.key.as_ref().and_then(|(name, _)| key::find(name));
+        key.is_some_and(|key| key.list)
+    }
+
+    fn end_of_list(&mut self) {
+        if let (Some(values), Some((key, place))) = (self.list.take(), self.key.take()) {
+            self.pairs.push(Pair { key, value: values.join(LIST_SEPARATOR), place });
+        }
+    }
+
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Result<(), ConfigError> {
+        if let Some(values) = &mut self.list {
+            values.push(text.to_owned());
+            return Ok(());
+        }
         let Some((key, place)) = self.key.take() else {
             let place = self.place(&span.start);
             if self.pairs.iter().any(|pair| pair.key == text) {
@@ -100,6 +121,21 @@ mod tests {
         assert_eq!(read(""), Ok(vec![]));
         assert_eq!(read("# nothing yet\n"), Ok(vec![]));
         assert_eq!(read("---\n"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_list_where_a_key_takes_several() {
+        let joined =
+            vec![("start-join-addrs".to_owned(), "a:1,b:2".to_owned()), ("rack".to_owned(), "r1".to_owned())];
+        for text in [
+            "start-join-addrs: [\"a:1\", \"b:2\"]\nrack: r1\n",
+            "start-join-addrs:\n  - a:1\n  - b:2\nrack: r1\n",
+            "start-join-addrs: a:1,b:2\nrack: r1\n",
+        ] {
+            assert_eq!(read(text), Ok(joined.clone()), "{text}");
+        }
+        let nested = read("start-join-addrs:\n  - [a]\n").expect_err("nested");
+        assert!(nested.contains("v.yaml:2:5: start-join-addrs takes"), "{nested}");
     }
 
     #[test]

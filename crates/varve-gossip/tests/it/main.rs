@@ -1,0 +1,5 @@
+//! Gossip over loopback.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod membership;
+mod support;

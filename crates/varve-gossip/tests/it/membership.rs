@@ -1,0 +1,245 @@
+//! Who is seen by whom, as nodes come, change, fail, leave and return.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use varve_gossip::{
+    Gossip, GossipConfig, GossipKey, GossipKeyRing, MemberStatus, Membership, SetTagsError, StartError,
+    TAG_OVERHEAD_BYTES, TAGS_BYTES_MAX, Tags, addrs_to_keep,
+};
+
+use crate::support::{DEADLINE, config, key, start, stop, three, until, until_alive, until_status};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_find_each_other_by_one_seed() {
+    let nodes = three().await;
+    for node in &nodes {
+        assert_eq!(node.local().gossip_addr, node.addr());
+        assert_ne!(node.addr().port(), 0);
+        assert_eq!(addrs_to_keep(node).len(), 2);
+    }
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_travel_and_change() {
+    let a = start("a", &[]).await;
+    let mut with_tags = config("b", &[a.addr()]);
+    with_tags.tags = Tags::try_from([("rack", "r1"), ("empty", "")]).unwrap();
+    let b = Gossip::start(with_tags.clone()).await.unwrap();
+    let sees = |tags: Tags| {
+        move |members: &[varve_gossip::Member]| members.iter().any(|m| m.name == "b" && m.tags == tags)
+    };
+    until(&a, "b's first tags", sees(with_tags.tags)).await;
+
+    let largest = "x".repeat(TAGS_BYTES_MAX - TAG_OVERHEAD_BYTES - 1);
+    for value in ["other", &largest] {
+        let tags = Tags::try_from([("t", value)]).unwrap();
+        b.set_tags(tags.clone()).await.unwrap();
+        assert_eq!(b.local().tags, tags);
+        until(&a, "b's new tags", sees(tags)).await;
+    }
+    b.set_tags(Tags::new()).await.unwrap();
+    until(&a, "b's tags gone", sees(Tags::new())).await;
+    b.shutdown().await;
+    assert_eq!(b.set_tags(Tags::new()).await, Err(SetTagsError::Stopped));
+    a.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_without_leaving_is_seen_failed() {
+    let [a, b, c] = three().await;
+    c.shutdown().await;
+    c.shutdown().await;
+    for node in [&a, &b] {
+        until_status(node, "c", MemberStatus::Failed).await;
+        until_alive(node, &["a", "b"]).await;
+    }
+    stop([a, b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_is_seen_left() {
+    let [a, b, c] = three().await;
+    timeout(DEADLINE, c.leave()).await.unwrap();
+    c.shutdown().await;
+    for node in [&a, &b] {
+        until_status(node, "c", MemberStatus::Left).await;
+        assert_eq!(addrs_to_keep(node).len(), 1, "who left is not worth keeping");
+    }
+    stop([a, b]).await;
+}
+
+/// At once, while the others still take the earlier run for alive, and refuse its name at another address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_returns_at_another_port() {
+    let [a, b, c] = three().await;
+    let before = c.addr();
+    c.shutdown().await;
+    let c = start("c", &[a.addr()]).await;
+    let now = c.addr();
+    assert_ne!(now, before);
+    for node in [&a, &b] {
+        until(node, "c at its new address", |members| {
+            members.iter().any(|member| member.name == "c" && member.gossip_addr == now && member.is_alive())
+        })
+        .await;
+    }
+    until_alive(&c, &["a", "b", "c"]).await;
+    stop([a, b, c]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_returns_at_its_own_port() {
+    let [a, b, c] = three().await;
+    let mut again = config("c", &[b.addr()]);
+    again.bind_addr = c.addr();
+    again.tags = Tags::try_from([("run", "2")]).unwrap();
+    c.shutdown().await;
+    let c = Gossip::start(again).await.expect("a node that stopped has freed its port");
+    for node in [&a, &b] {
+        until(node, "c's second run", |members| {
+            members
+                .iter()
+                .any(|member| member.name == "c" && member.is_alive() && member.tags.get("run") == Some("2"))
+        })
+        .await;
+    }
+    stop([a, b, c]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_needs_no_seed_but_the_addresses_it_kept() {
+    let [seed, b, c] = three().await;
+    let mut again = config("c", &[seed.addr()]);
+    again.known_addrs = addrs_to_keep(&c);
+    stop([seed, c]).await;
+    until_alive(&b, &["b"]).await;
+    let c = Gossip::start(again).await.unwrap();
+    for node in [&b, &c] {
+        until_alive(node, &["b", "c"]).await;
+    }
+    stop([b, c]).await;
+}
+
+/// Joining goes on until somebody is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_may_start_before_its_seed() {
+    let unused = start("unused", &[]).await;
+    let seed_addr = unused.addr();
+    unused.shutdown().await;
+    let b = start("b", &[seed_addr]).await;
+    until_alive(&b, &["b"]).await;
+    let mut seed = config("seed", &[]);
+    seed.bind_addr = seed_addr;
+    let seed = Gossip::start(seed).await.unwrap();
+    for node in [&seed, &b] {
+        until_alive(node, &["b", "seed"]).await;
+    }
+    stop([seed, b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_of_one_name_leave_the_cluster_in_peace() {
+    let [a, b, c] = three().await;
+    let double = start("c", &[a.addr(), b.addr()]).await;
+    until_alive(&double, &["a", "b", "c"]).await;
+    // News still travels, and the name stays with whoever had it first.
+    let tags = Tags::try_from([("after", "the double")]).unwrap();
+    c.set_tags(tags.clone()).await.unwrap();
+    for node in [&a, &b] {
+        until(node, "the first c, with new tags", |members| {
+            members
+                .iter()
+                .any(|m| m.name == "c" && m.is_alive() && m.gossip_addr == c.addr() && m.tags == tags)
+        })
+        .await;
+    }
+    // Once the first is gone, the other takes its place.
+    c.shutdown().await;
+    for node in [&a, &b] {
+        until(node, "the other c", |members| {
+            members.iter().any(|m| m.name == "c" && m.is_alive() && m.gossip_addr == double.addr())
+        })
+        .await;
+    }
+    stop([a, b, double]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_another_key_sees_nobody_and_is_not_seen() {
+    let [a, b, c] = three().await;
+    let mut config = config("stranger", &[a.addr(), b.addr()]);
+    config.keys = GossipKey::from_bytes(&[8; 32]).unwrap().into();
+    let stranger = Gossip::start(config).await.unwrap();
+    // A node with the right key joins through all of the stranger's tries, by way of the stranger's own address too.
+    let d = start("d", &[stranger.addr(), c.addr()]).await;
+    for node in [&a, &b, &c, &d] {
+        until_alive(node, &["a", "b", "c", "d"]).await;
+        assert_eq!(node.members().len(), 4);
+    }
+    assert_eq!(stranger.members().len(), 1);
+    stop([a, b, c, d, stranger]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_rotated_by_rings() {
+    let (old, new) = (key(), GossipKey::from_bytes(&[9; 16]).unwrap());
+    let ring = |first: &GossipKey, second: &GossipKey| {
+        GossipKeyRing::from(first.clone()).with_secondary(second.clone())
+    };
+    let a = start("a", &[]).await;
+    let mut second = config("b", &[a.addr()]);
+    second.keys = ring(&old, &new).unwrap();
+    let b = Gossip::start(second).await.unwrap();
+    until_alive(&a, &["a", "b"]).await;
+    a.shutdown().await;
+
+    let mut third = config("c", &[b.addr()]);
+    third.keys = ring(&new, &old).unwrap();
+    let c = Gossip::start(third).await.unwrap();
+    for node in [&b, &c] {
+        until_alive(node, &["b", "c"]).await;
+    }
+    let tags = Tags::try_from([("by", "datagram")]).unwrap();
+    c.set_tags(tags.clone()).await.unwrap();
+    until(&b, "c's tags", |members| members.iter().any(|m| m.name == "c" && m.tags == tags)).await;
+    stop([b, c]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_start_says_why() {
+    let refused = Gossip::start(config("", &[])).await.unwrap_err();
+    assert!(matches!(refused, StartError::Name { .. }), "{refused}");
+    let refused = Gossip::start(config(&"n".repeat(129), &[])).await.unwrap_err();
+    assert!(matches!(refused, StartError::Name { .. }), "{refused}");
+
+    let a = start("a", &[]).await;
+    let taken = GossipConfig::new("b", a.addr(), key());
+    let refused = Gossip::start(taken).await.unwrap_err();
+    assert!(matches!(refused, StartError::Bind { .. }), "{refused}");
+    a.shutdown().await;
+}
+
+/// A dropped node's sockets are closed, and the others see a failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_node_is_gone() {
+    let [a, b, c] = three().await;
+    drop(c);
+    until_status(&a, "c", MemberStatus::Failed).await;
+    stop([a, b]).await;
+}
+
+/// What the node is told to advertise is what the others see, with the port that was bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_advertised_address_is_seen() {
+    let a = start("a", &[]).await;
+    let mut everywhere = config("b", &[a.addr()]);
+    everywhere.bind_addr = "0.0.0.0:0".parse().unwrap();
+    everywhere.advertise_addr = Some("127.0.0.1:0".parse().unwrap());
+    let b = Gossip::start(everywhere).await.unwrap();
+    assert_ne!(b.addr().port(), 0);
+    until(&a, "b's address", |members| members.iter().any(|m| m.name == "b" && m.gossip_addr == b.addr()))
+        .await;
+    timeout(Duration::from_secs(30), stop([a, b])).await.unwrap();
+}
