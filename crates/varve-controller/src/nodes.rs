@@ -143,7 +143,7 @@ impl Nodes {
 impl Site<'_> {
     fn check(&self) -> Result<(), MetadataError> {
         check_text("rpc_addr", self.rpc_addr, 1, ADDRESS_BYTES_MAX)?;
-        check_text("gossip_addr", self.gossip_addr, 1, ADDRESS_BYTES_MAX)?;
+        check_text("gossip_addr", self.gossip_addr, 0, ADDRESS_BYTES_MAX)?;
         check_text("rack", self.rack, 0, RACK_BYTES_MAX)
     }
 }

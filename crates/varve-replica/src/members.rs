@@ -12,4 +12,6 @@ pub struct GroupMembers {
     pub learners: BTreeSet<NodeId>,
     /// Whether the voters are changing.
     pub changing: bool,
+    /// Whether this membership is known to be committed: only then is it certain to stay until the next change.
+    pub committed: bool,
 }

@@ -127,6 +127,12 @@ impl Partition {
         self.enqueue(produce).await?.wait().await
     }
 
+    /// Whether another handle is one on the same replica.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// How far the partition is.
     #[must_use]
     pub fn progress(&self) -> Progress {

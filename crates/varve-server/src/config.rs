@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 use varve_net::MuxLimits;
+use varve_replica::GroupTiming;
 use varve_record::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use varve_storage::StorageConfig;
 use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
-use crate::{DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, RETENTION_INTERVAL};
+use crate::discovery::Discovery;
+use crate::{REPLACEMENT_DELAY, DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, RETENTION_INTERVAL};
 
 /// The port that a node serves on by default.
 const RPC_PORT: u16 = 8400;
@@ -32,10 +34,18 @@ pub struct NodeConfig {
     pub rack: String,
     /// Make a new cluster if the data directory is empty.
     pub bootstrap: bool,
+    /// How other nodes are found.
+    pub discovery: Discovery,
+    /// When the members of groups take each other for gone. The same on all nodes.
+    pub timing: GroupTiming,
+    /// How long a failed node is waited for before its replicas are made elsewhere.
+    pub replacement_delay: Duration,
     /// Make a topic when somebody first produces to it.
     pub auto_create_topics: bool,
     /// Partitions of a topic where nothing is said.
     pub default_partitions: u32,
+    /// Replicas of a partition where nothing is said. While there are fewer nodes there are fewer.
+    pub default_replication_factor: u32,
     /// Bytes that a partition keeps where the topic does not say; `None` keeps everything.
     pub retention_bytes: Option<u64>,
     /// Milliseconds that a record is kept where the topic does not say; `None` keeps everything.
@@ -91,8 +101,12 @@ impl NodeConfig {
             advertise_addr: None,
             rack: String::new(),
             bootstrap: false,
+            discovery: Discovery::Alone,
+            timing: GroupTiming::default(),
+            replacement_delay: REPLACEMENT_DELAY,
             auto_create_topics: true,
             default_partitions: 1,
+            default_replication_factor: 3,
             retention_bytes: None,
             retention_ms: None,
             segment_bytes: varve_storage::PartitionConfig::default().segment_bytes,
@@ -115,6 +129,8 @@ impl NodeConfig {
         }
         let partitions_max = varve_controller::PARTITIONS_MAX as u64;
         check_range("default-partitions", u64::from(self.default_partitions), 1, partitions_max)?;
+        let replicas_max = u64::from(varve_controller::REPLICATION_FACTOR_MAX);
+        check_range("default-replication-factor", u64::from(self.default_replication_factor), 1, replicas_max)?;
         let record_max = RECORD_BYTES_SETTING_MAX as u64;
         check_range("record-bytes-max", self.record_bytes_max as u64, 1, record_max)?;
         check_range("segment-bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;

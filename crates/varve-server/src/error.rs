@@ -3,7 +3,7 @@
 mod call;
 
 pub(crate) use call::{
-    At, batch_error, build_error, command_error, invalid, metadata_error, open_error, overloaded,
+    At, batch_error, build_error, command_error, group_error, invalid, metadata_error, no_node, open_error, overloaded,
     produce_error, push_error, read_error, timed_out,
 };
 
@@ -15,7 +15,7 @@ use thiserror::Error;
 use varve_replica::OpenReplicaError;
 use varve_storage::{OpenError, StopReason};
 
-use crate::ConfigError;
+use crate::{ConfigError, NodeIdentity};
 
 /// A node that did not start. Nothing was changed that a new try would stumble over.
 #[derive(Debug, Error)]
@@ -27,11 +27,24 @@ pub enum StartError {
     /// The data directory could not be opened.
     #[error(transparent)]
     Storage(#[from] OpenError),
-    /// The data directory is empty, and it was not said to begin a new cluster.
+    /// The data directory is empty, and there is no way to a cluster.
     #[error(
-        "data directory {} is empty: to make a new cluster in it start with bootstrap, otherwise give the directory that holds the data", dir.display()
+        "data directory {} is empty: to make a new cluster in it start with bootstrap, to join one give a gossip key and addresses to join by, otherwise give the directory that holds the data", dir.display()
     )]
     NotBootstrapped {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// Gossip does not start.
+    #[error("cannot take part in gossip: {0}")]
+    Gossip(varve_gossip::StartError),
+    /// The cluster has taken the node out.
+    #[error(
+        "{identity} was taken out of its cluster, or replaced: to join again as a new node start with an empty data directory in place of {}", dir.display()
+    )]
+    Removed {
+        /// The node.
+        identity: NodeIdentity,
         /// The data directory.
         dir: PathBuf,
     },

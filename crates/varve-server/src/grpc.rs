@@ -62,20 +62,24 @@ pub(crate) struct Shared {
     pub(crate) room: Arc<Semaphore>,
 }
 
-/// Every service but health, which comes with its reporter.
-pub(crate) fn routes(shared: &Shared, health: &Health) -> Result<Routes, tonic_reflection::server::Error> {
+/// What is served from the first moment: health, and what services there are.
+pub(crate) fn outside(health: &Health) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(varve_api::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
+    Ok(Routes::new(health.service()).add_service(reflection))
+}
+
+/// The services of a node that has its place in a cluster.
+pub(crate) fn routes(shared: &Shared) -> Routes {
     let log = LogServiceServer::new(log_service::LogApi::new(shared.clone()));
     let cluster = ClusterServiceServer::new(cluster_service::ClusterApi::new(shared.clone()));
     let book = LogServer::new(book_service::BookApi::new(shared.clone()));
-    Ok(Routes::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    Routes::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(cluster)
         .add_service(book.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(health.service())
-        .add_service(reflection))
+        .prepare()
 }
 
 /// A server with every limit said, rather than left to what the library thinks.

@@ -2,12 +2,14 @@
 //!
 //! [`Node::start`] is the composition root: an ordered list of steps from a data directory to an open port. What is served
 //! stands in `grpc`, which turns calls into what a [`varve_replica::Partition`] takes and its answers and errors back; what
-//! topics there are, and the handles to their partitions, in `topics`.
+//! topics there are, and the handles to their partitions, in `topics`; what makes many nodes one cluster in `cluster`.
 //!
 //! This crate must never know the command line or the configuration's sources: it is given a [`NodeConfig`]. What it does
-//! not have yet: TLS and authorization, peers and gossip, metrics, HTTP. Start reading at [`Node`], then `grpc`.
+//! not have yet: TLS and authorization, metrics, HTTP. Start reading at [`Node`], then `grpc`.
 
+mod cluster;
 mod config;
+mod discovery;
 mod drain;
 mod error;
 mod grpc;
@@ -17,9 +19,11 @@ mod identity;
 mod limits;
 mod node;
 mod partitioner;
+mod seat;
 mod topics;
 
 pub use config::{ConfigError, NodeConfig};
+pub use discovery::{Discovery, GossipSettings};
 pub use error::{FatalError, StartError, StopError};
 pub use identity::NodeIdentity;
 pub use limits::*;

@@ -1,29 +1,41 @@
 //! The node: put together, started, stopped.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
+use varve_api::v1;
 use varve_controller::Metadata;
 use varve_env::Env;
-use varve_net::{Mux, Protocol};
+use varve_net::{Mux, PeerClient, PeerIdentity, Protocol, serve_peer};
+use varve_record::NodeId;
+use varve_replica::{GroupSettings, Partition, Peers, WireNetwork};
 use varve_storage::Storage;
 
+use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
-use crate::grpc::{self, Directory, GrpcConnection, Health, Shared, Workshop};
-use crate::limits::CLOSE_TIMEOUT;
-use crate::topics::{Defaults, MetadataLog, MetadataMachine, ProducerIds, Topics};
-use crate::{NodeConfig, NodeIdentity, housekeeping, http};
+use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Shared, Workshop};
+use crate::identity::{FOUNDER, NodeFile};
+use crate::limits::{CLOSE_TIMEOUT, HAND_OVER_TIMEOUT, PEER_CONNECTIONS_MAX};
+use crate::topics::{Defaults, MetadataLog, MetadataMachine, ProducerIds, Slot, Topics};
+use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, seat};
 
 /// HTTP/2 connections that wait to be served.
 const CONNECTIONS_WAITING_MAX: usize = 16;
+
+/// How often it is looked whether another leads what is handed over.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(10);
 
 /// A running node.
 ///
@@ -38,19 +50,30 @@ pub struct Node {
     /// Taken when the node stops, so that the directory is free when the stop is done.
     storage: Option<Storage>,
     topics: Topics,
+    view: ClusterView,
     health: Health,
     drain: Drain,
     close_connections: CancellationToken,
     stop_serving: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: AbortOnDropHandle<()>,
     /// Tasks that end with the node.
     tasks: JoinSet<()>,
     fatal: watch::Sender<Option<FatalError>>,
 }
 
+/// What answers the connections of other nodes, once this one has a place.
+#[derive(Clone, Debug)]
+struct PeerSide {
+    identity: PeerIdentity,
+    peers: Peers,
+}
+
 impl Node {
-    /// Opens the data directory, makes the node ready, and serves. Must be called within a Tokio runtime, which the node's
-    /// tasks go on to run on.
+    /// Opens the data directory, takes the node's place in its cluster, and serves. Must be called within a Tokio runtime,
+    /// which the node's tasks go on to run on.
+    ///
+    /// Returns once the node is ready. Where it has to find its cluster first, or the cluster has no leader, that takes as
+    /// long as it takes; the port is open meanwhile. Dropped, it has not started.
     ///
     /// # Errors
     /// Whichever step fails first; what the steps before it began is ended again.
@@ -58,35 +81,71 @@ impl Node {
         config.check()?;
         let fatal = watch::Sender::new(None);
         let storage = open_storage(&env, &config, &fatal).await?;
-        let identity = identify(&env, &storage, &config).await?;
-        let metadata = open_metadata(&env, &storage, &identity).await?;
-        let (topics, owner) = open_topics(&env, &storage, &identity, &metadata, &config).await;
+        let remembered = remembered(&env, &storage, &config).await?;
+
         let mux = listen(&env, &config).await?;
         let (rpc_addr, close_connections) = (mux.local_addr(), mux.close_token());
+        let reached_at = config.advertise_addr.clone().unwrap_or_else(|| rpc_addr.to_string());
+        let (health, drain) = (Health::new().await, Drain::default());
+        let (door, init_requests) = Door::new();
+        let outside = grpc::outside(&health)
+            .map_err(|error| StartError::Setup { what: "reflection", reason: error.to_string() })?;
+        let routes = door.clone().behind(outside);
+        let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING_MAX);
+        let stop_serving = CancellationToken::new();
+        let serving = serve(routes, incoming, stop_serving.clone(), fatal.clone());
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        let peer_side = Arc::new(OnceLock::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side)));
+        tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
 
-        let health = Health::new().await;
-        let drain = Drain::default();
+        let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
+        let forwarder = Forwarder::new(Arc::clone(&env.network));
+        let found = find_place(&env, &storage, &config, &presence, &forwarder, remembered, init_requests);
+        let NodeFile { identity, peers: known } = found.await?;
+        presence.announce(&identity).await;
+
+        let addresses = AddressBook::new(known);
+        let peers = join_peers(&env, &config, &identity, &addresses, &peer_side)?;
+        let metadata = open_metadata(&env, &storage, &config, &peers).await?;
+        let view = ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
+        tasks.spawn(view.addresses.clone().follow(
+            env.clone(),
+            storage.clone(),
+            identity.clone(),
+            view.presence.clone(),
+            metadata.follow(),
+        ));
+        // Whoever leads the controller keeps it, ready itself or not.
+        tasks.spawn(cluster::keep(view.clone(), config.replacement_delay));
+        seat::take(&view, &forwarder, &config, &reached_at).await?;
+
+        let (topics, owner) = Topics::open(
+            env.clone(),
+            storage.clone(),
+            peers,
+            config.timing,
+            view.clone(),
+            Defaults::new(&config),
+            config.auto_create_topics,
+        )
+        .await;
+        tasks.spawn(owner);
+        tasks.spawn(cluster::tend(view.clone(), topics.clone()));
+        let every = config.retention_interval;
+        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
         let shared = Shared {
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
             topics: topics.clone(),
             producer_ids: ProducerIds::new(metadata),
-            directory: Arc::new(directory(&identity, &config, rpc_addr)),
+            view: view.clone(),
+            forwarder,
             drain: drain.clone(),
             room: Arc::new(Semaphore::new(config.produce_bytes_in_flight_max)),
         };
-        let routes = grpc::routes(&shared, &health)
-            .map_err(|error| StartError::Setup { what: "reflection", reason: error.to_string() })?;
-        let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING_MAX);
-        let stop_serving = CancellationToken::new();
-        let serving = tokio::spawn(serve(routes, incoming, stop_serving.clone(), fatal.clone()));
-
-        let mut tasks = JoinSet::new();
-        tasks.spawn(owner);
-        tasks.spawn(dispatch(mux, connections));
-        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), config.retention_interval));
-        tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
-
+        door.open(grpc::routes(&shared));
         health.ready().await;
         tracing::info!(%rpc_addr, %identity, data_dir = %config.data_dir.display(), topics = topics.all().len(), "node started");
         Ok(Self {
@@ -96,6 +155,7 @@ impl Node {
             rpc_addr,
             storage: Some(storage),
             topics,
+            view,
             health,
             drain,
             close_connections,
@@ -135,14 +195,25 @@ impl Node {
         }
     }
 
-    /// Stops: tells clients to go elsewhere, answers what is under way for as long as [`NodeConfig::drain_timeout`], closes
-    /// the connections, and then the data directory, so that the next start is quick.
+    /// Where this node gossips: with port 0 in the settings, the one that was free. `None` without gossip.
+    #[must_use]
+    pub fn gossip_addr(&self) -> Option<String> {
+        Some(self.view.presence.gossip_addr()).filter(|addr| !addr.is_empty())
+    }
+
+    /// Stops, and keeps its place in the cluster: hands leadership over, tells clients to go elsewhere, answers what is under
+    /// way for as long as [`NodeConfig::drain_timeout`], closes the connections, and then the data directory, so that the
+    /// next start is quick.
     ///
     /// # Errors
     /// If the data directory could not be closed cleanly. The node has stopped all the same.
     pub async fn shutdown(mut self) -> Result<(), StopError> {
         tracing::info!("node is stopping");
         self.health.not_ready().await;
+        self.view.presence.announce_stop(&self.identity).await;
+        if timeout(HAND_OVER_TIMEOUT, self.hand_over()).await.is_err() {
+            tracing::warn!("not all leadership could be handed over in time: the others will elect");
+        }
         self.drain.begin();
         self.stop_serving.cancel();
         self.health.close().await;
@@ -152,7 +223,9 @@ impl Node {
             drop(timeout(CLOSE_TIMEOUT, &mut self.serving).await);
         }
         self.tasks.shutdown().await;
-        self.topics.close();
+        self.topics.stop().await;
+        self.view.metadata.stop().await;
+        self.view.presence.shutdown().await;
         let storage = self.storage.take();
         let closed = self.env.blocking.run(move || storage.map_or(Ok(()), |storage| storage.close())).await;
         match &closed {
@@ -163,13 +236,52 @@ impl Node {
         }
         Ok(closed?)
     }
+
+    /// Has others lead what this node leads, where there are others, and waits until they do.
+    async fn hand_over(&self) {
+        let (this, alive) = (self.view.this(), self.view.alive());
+        let heir = |voters: &BTreeSet<NodeId>| {
+            voters.iter().copied().find(|node| *node != this && alive.contains(node))
+        };
+        let all = self.topics.all();
+        let slots = all.values().flat_map(|topic| topic.slots());
+        let partitions = slots.filter_map(|(_, _, slot)| match slot {
+            Slot::Open(partition) => Some(partition.clone()),
+            Slot::Failed(_) | Slot::Elsewhere => None,
+        });
+        let led = partitions.filter(|partition| partition.progress().leader == Some(this));
+        let transfers = led.filter_map(|partition| {
+            let heir = heir(&partition.members().ok()?.voters)?;
+            Some(hand_on(partition, heir, this))
+        });
+        drop(join_all(transfers).await);
+        let metadata = &self.view.metadata;
+        if self.view.controller_leader() == Some(this)
+            && let Ok(members) = metadata.members()
+            && let Some(heir) = heir(&members.voters)
+            && metadata.transfer_leadership(heir).await.is_ok()
+        {
+            while self.view.controller_leader() == Some(this) {
+                sleep(HAND_OVER_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Has another node lead a partition, and waits until this one does not.
+async fn hand_on(partition: Partition, heir: NodeId, this: NodeId) {
+    if partition.transfer_leadership(heir).await.is_err() {
+        return;
+    }
+    while partition.progress().leader == Some(this) {
+        sleep(HAND_OVER_PAUSE).await;
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.drain.begin();
         self.close_connections.cancel();
-        self.serving.abort();
         self.topics.close();
     }
 }
@@ -186,35 +298,107 @@ async fn open_storage(
     Ok(storage)
 }
 
-/// The node's identity: the one in the data directory, or where that is empty a new one if the settings say so.
-async fn identify(env: &Env, storage: &Storage, config: &NodeConfig) -> Result<NodeIdentity, StartError> {
+/// What the data directory says of the node, if it is not empty.
+async fn remembered(
+    env: &Env,
+    storage: &Storage,
+    config: &NodeConfig,
+) -> Result<Option<NodeFile>, StartError> {
     let dir = || config.data_dir.clone();
     if let Some(bytes) = storage.node_file() {
-        let identity =
-            NodeIdentity::decode(&bytes).ok_or_else(|| StartError::IdentityUnknown { dir: dir() })?;
+        let file = NodeFile::decode(&bytes).filter(|file| file.identity.cluster_bytes().is_some());
+        let file = file.ok_or_else(|| StartError::IdentityUnknown { dir: dir() })?;
         if config.bootstrap {
-            tracing::info!(%identity, "the data directory holds a cluster already: bootstrap does nothing");
+            tracing::info!(identity = %file.identity, "the data directory holds a cluster already: bootstrap does nothing");
         }
-        return Ok(identity);
+        return Ok(Some(file));
     }
     let listed = storage.clone();
     if !env.blocking.run(move || listed.partition_ids()).await?.is_empty() {
         return Err(StartError::IdentityMissing { dir: dir() });
     }
-    if !config.bootstrap {
+    if !config.bootstrap && matches!(config.discovery, Discovery::Alone) {
         return Err(StartError::NotBootstrapped { dir: dir() });
     }
-    let identity = NodeIdentity::bootstrap(env.entropy.as_ref());
-    let (written, bytes) = (storage.clone(), identity.encode());
+    Ok(None)
+}
+
+/// Begins to see who else is there.
+async fn look_around(
+    config: &NodeConfig,
+    remembered: Option<&NodeFile>,
+    reached_at: &str,
+) -> Result<Presence, StartError> {
+    let peers = remembered.into_iter().flat_map(|file| &file.peers);
+    let known = peers.map(|peer| peer.gossip_addr.clone()).filter(|addr| !addr.is_empty()).collect();
+    let tags = Presence::tags(remembered.map(|file| &file.identity), reached_at);
+    let tags = tags.map_err(|error| StartError::Setup { what: "gossip", reason: error.to_string() })?;
+    let membership = config.discovery.start(&config.node_name, tags, known).await?;
+    Ok(Presence::new(membership, reached_at.to_owned()))
+}
+
+/// The node's place: the one that it has, or where the data directory is empty a new one, as the settings say.
+async fn find_place(
+    env: &Env,
+    storage: &Storage,
+    config: &NodeConfig,
+    presence: &Presence,
+    forwarder: &Forwarder,
+    remembered: Option<NodeFile>,
+    mut init_requests: InitRequests,
+) -> Result<NodeFile, StartError> {
+    if let Some(file) = remembered {
+        return Ok(file);
+    }
+    let place = if config.bootstrap {
+        cluster::Place { file: NodeFile::new(NodeIdentity::found(env.entropy.as_ref())), asked: None }
+    } else {
+        let this = v1::JoinClusterRequest {
+            name: config.node_name.clone(),
+            rpc_addr: presence.rpc_addr().to_owned(),
+            gossip_addr: presence.gossip_addr(),
+            rack: config.rack.clone(),
+        };
+        cluster::find_place(presence, forwarder, &this, env.entropy.as_ref(), &mut init_requests).await
+    };
+    let (written, bytes) = (storage.clone(), place.file.encode());
     env.blocking.run(move || written.set_node_file(bytes)).await?;
-    tracing::info!(%identity, "new cluster");
-    Ok(identity)
+    let identity = &place.file.identity;
+    if identity.node_id == FOUNDER {
+        tracing::info!(%identity, "new cluster");
+    } else {
+        tracing::info!(%identity, "joined the cluster");
+    }
+    if let Some(asked) = place.asked {
+        drop(asked.answer.send(Ok(identity.cluster_id.clone())));
+    }
+    Ok(place.file)
+}
+
+/// Begins to speak with the other nodes of the cluster.
+fn join_peers(
+    env: &Env,
+    config: &NodeConfig,
+    identity: &NodeIdentity,
+    addresses: &AddressBook,
+    peer_side: &OnceLock<PeerSide>,
+) -> Result<Peers, StartError> {
+    let cluster = identity.cluster_bytes();
+    let cluster = cluster.ok_or_else(|| StartError::IdentityUnknown { dir: config.data_dir.clone() })?;
+    let this = PeerIdentity { cluster, node: identity.node_id.get() };
+    let client =
+        PeerClient::new(Arc::clone(&env.network), Arc::clone(&env.entropy), this, addresses.for_peers());
+    let peers = Peers::new(identity.node_id, Arc::new(WireNetwork::new(client)));
+    // It is set once: this is the only place.
+    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone() }));
+    Ok(peers)
 }
 
 async fn open_metadata(
     env: &Env,
     storage: &Storage,
-    identity: &NodeIdentity,
+    config: &NodeConfig,
+    peers: &Peers,
 ) -> Result<MetadataLog, StartError> {
     let listed = storage.clone();
     let partitions = env.blocking.run(move || listed.partition_ids()).await?;
@@ -224,22 +408,12 @@ async fn open_metadata(
     if were_there && !partitions.contains(&Metadata::CONTROLLER) {
         return Err(StartError::MetadataMissing { partitions: partitions.len() });
     }
+    let founder = (peers.node() == FOUNDER).then_some(FOUNDER);
+    let group = GroupSettings { timing: config.timing, voters: founder.into_iter().collect() };
     let initial = MetadataMachine::default();
-    MetadataLog::open(env, storage, Metadata::CONTROLLER, identity.node_id, initial)
+    MetadataLog::join(env, storage, Metadata::CONTROLLER, peers, &group, initial)
         .await
         .map_err(StartError::Metadata)
-}
-
-async fn open_topics(
-    env: &Env,
-    storage: &Storage,
-    identity: &NodeIdentity,
-    metadata: &MetadataLog,
-    config: &NodeConfig,
-) -> (Topics, impl Future<Output = ()> + Send + 'static) {
-    let (env, storage, metadata) = (env.clone(), storage.clone(), metadata.clone());
-    let defaults = Defaults::new(config);
-    Topics::open(env, storage, identity.node_id, metadata, defaults, config.auto_create_topics).await
 }
 
 async fn listen(env: &Env, config: &NodeConfig) -> Result<Mux, StartError> {
@@ -248,35 +422,28 @@ async fn listen(env: &Env, config: &NodeConfig) -> Result<Mux, StartError> {
     Mux::start(listener, config.listener).map_err(|source| StartError::Listen { addr, source })
 }
 
-fn directory(identity: &NodeIdentity, config: &NodeConfig, rpc_addr: SocketAddr) -> Directory {
-    Directory {
-        cluster_id: identity.cluster_id.clone(),
-        node_id: identity.node_id,
-        name: config.node_name.clone(),
-        rpc_addr: config.advertise_addr.clone().unwrap_or_else(|| rpc_addr.to_string()),
-        rack: config.rack.clone(),
-    }
-}
-
-/// Takes connections off the port, each to those who speak its protocol.
-async fn dispatch(mut mux: Mux, grpc: mpsc::Sender<GrpcConnection>) {
-    loop {
-        let incoming = tokio::select! {
-            biased;
-            // The node is stopping: the port is closed at once, so that clients go elsewhere.
-            () = grpc.closed() => return,
-            incoming = mux.next() => incoming,
-        };
-        let Some(incoming) = incoming else { return };
+/// Takes connections off the port, each to those who speak its protocol. A node that is about to stop takes no more clients,
+/// and goes on to take other nodes: what is under way may need them.
+async fn dispatch(mut mux: Mux, grpc: mpsc::Sender<GrpcConnection>, peer_side: Arc<OnceLock<PeerSide>>) {
+    let mut peers = JoinSet::new();
+    while let Some(incoming) = mux.next().await {
+        while peers.try_join_next().is_some() {}
         match incoming.protocol {
-            Protocol::Http2 => {
-                if grpc.send(GrpcConnection(incoming.connection)).await.is_err() {
-                    return;
-                }
-            }
+            Protocol::Http2 => drop(grpc.send(GrpcConnection(incoming.connection)).await),
+            Protocol::Http1 if grpc.is_closed() => {}
             Protocol::Http1 => drop(tokio::spawn(http::refuse(incoming.connection))),
-            // There are no peers yet.
-            Protocol::Peer => drop(incoming.connection),
+            Protocol::Peer => match peer_side.get() {
+                Some(side) if peers.len() < PEER_CONNECTIONS_MAX => {
+                    let PeerSide { identity, peers: handler } = side.clone();
+                    peers.spawn(async move {
+                        if let Err(error) = serve_peer(incoming.connection, identity, &handler).await {
+                            tracing::debug!(%error, "connection of another node ended");
+                        }
+                    });
+                }
+                // Without a place this node has nothing to say to others, and over the limit nothing more.
+                _ => {}
+            },
         }
     }
 }

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use varve_api::TopicName;
@@ -182,10 +184,22 @@ impl Topics {
         }
     }
 
+    /// Ends every partition, and its part in its group.
+    pub(crate) async fn stop(&self) {
+        let all = self.all();
+        let slots = all.values().flat_map(|topic| topic.slots());
+        let partitions = slots.filter_map(|(_, _, slot)| match slot {
+            Slot::Open(partition) => Some(partition.clone()),
+            Slot::Failed(_) | Slot::Elsewhere => None,
+        });
+        let stops = partitions.map(|partition| async move { partition.stop().await });
+        drop(join_all(stops).await);
+    }
+
     /// Proposes a change to the metadata, and waits until what came of it is published here.
     pub(crate) async fn change(&self, command: Command) -> Result<Response, ApiError> {
         let change = async {
-            let response = self.view.metadata.propose(command).await.map_err(command_error)?;
+            let response = self.view.metadata.propose(command).boxed().await.map_err(command_error)?;
             let response = response.map_err(metadata_error)?;
             self.published().await?;
             Ok(response)
@@ -200,7 +214,7 @@ impl Topics {
             ApiError::new(Reason::NoLeader, "the controller has no leader at present, so that nobody can say whether there is such a topic: wait")
         };
         let caught_up = async {
-            self.view.metadata.linearize().await.map_err(|_| unknown())?;
+            self.view.metadata.linearize().boxed().await.map_err(|_| unknown())?;
             self.published().await
         };
         timeout(METADATA_TIMEOUT, caught_up).await.unwrap_or_else(|_| Err(unknown()))

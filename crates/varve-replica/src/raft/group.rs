@@ -233,7 +233,10 @@ impl Group {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
+        let entry = metrics.membership_config.log_id().as_ref().map(|log_id| Index::new(log_id.index()));
+        let committed = entry.is_some_and(|entry| entry < self.state.borrow().next_index);
         GroupMembers {
+            committed,
             voters: membership.voter_ids().map(NodeId::new).collect(),
             learners: membership.learner_ids().map(NodeId::new).collect(),
             changing: membership.get_joint_config().len() > 1,

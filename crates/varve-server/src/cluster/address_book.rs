@@ -38,6 +38,11 @@ impl AddressBook {
         known.get(&node).map(|peer| peer.rpc_addr.clone())
     }
 
+    /// Where the other nodes are reached.
+    pub(crate) fn others(&self, this: NodeId) -> Vec<String> {
+        self.peers(this).into_iter().map(|peer| peer.rpc_addr).collect()
+    }
+
     /// As connections between peers look addresses up.
     pub(crate) fn for_peers(&self) -> PeerAddresses {
         let book = self.clone();

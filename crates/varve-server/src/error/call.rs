@@ -7,7 +7,7 @@ use std::time::Duration;
 use varve_api::error::{ApiError, Reason, meta};
 use varve_controller::MetadataError;
 use varve_record::{BatchError, BuildError, NodeId, Offset, PushError};
-use varve_replica::{CommandError, OpenReplicaError, ProduceError, ReadError};
+use varve_replica::{CommandError, GroupError, OpenReplicaError, ProduceError, ReadError};
 use varve_storage::{Damage, OpenError, StopReason};
 
 use crate::{DISK_FULL_RETRY, OVERLOADED_RETRY};
@@ -119,6 +119,23 @@ pub(crate) fn command_error(error: CommandError) -> ApiError {
     match error {
         CommandError::Log(error) => produce_error(error, At { topic: "(metadata)", partition: 0 }),
     }
+}
+
+/// A change of a group's members or leader that was not made.
+pub(crate) fn group_error(error: GroupError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        GroupError::NotLeader { leader } => not_leader(message, leader),
+        GroupError::Unknown => ApiError::new(Reason::CommitUnknown, message),
+        GroupError::Stopped => ApiError::new(Reason::ShuttingDown, message),
+        _ => ApiError::new(Reason::ChangeRefused, message),
+    }
+}
+
+/// A server that the cluster does not have.
+pub(crate) fn no_node(node: NodeId) -> ApiError {
+    let message = format!("the cluster has no server {node}: look at its members for the ids");
+    ApiError::new(Reason::NodeNotFound, message).with(meta::NODE_ID, node)
 }
 
 /// A partition that this node could not open.

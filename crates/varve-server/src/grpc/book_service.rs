@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 use varve_api::TopicName;
@@ -77,7 +77,7 @@ impl BookApi {
 
     async fn consume_there(&self, offset: u64, away: &Away) -> Result<log_v1::ConsumeResponse, ApiError> {
         let mut book = self.shared.forwarder.book(&away.addr)?;
-        let answer = book.consume(unforwarded(log_v1::ConsumeRequest { offset })).await;
+        let answer = book.consume(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await;
         answer.map(Response::into_inner).map_err(|status| from_afar(&status, away))
     }
 
@@ -149,7 +149,7 @@ impl Log for BookApi {
             Ok(Reader::Here(session)) => *session,
             Ok(Reader::There(away)) => {
                 let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
-                let answers = book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).await?;
+                let answers = book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await?;
                 return Ok(Response::new(answers.into_inner().boxed()));
             }
             Err(error) => return Err(status(error)),

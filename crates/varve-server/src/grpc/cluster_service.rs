@@ -1,21 +1,34 @@
 //! `varve.v1.ClusterService`.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::time::Duration;
 
+use futures::{FutureExt, StreamExt};
 use tonic::{Request, Response, Status};
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason, meta};
 use varve_api::limits::TOPICS_PAGE_MAX;
 use varve_api::v1;
 use varve_api::v1::cluster_service_server::ClusterService;
-use varve_record::Offset;
+use varve_controller::Command;
+use varve_record::{NodeId, Offset, PartitionId};
+use varve_replica::GroupMembers;
 
-use super::Shared;
-use super::convert::{status, to_wire_time};
+use super::convert::to_wire_time;
+use super::route::{Away, Errand, Route, from_afar};
+use super::{Shared, health_report, watch};
 use super::settings::{as_change, effective_to_wire, from_wire, to_wire};
-use crate::error::{produce_error, timed_out};
+use crate::cluster::{may_forward, unforwarded};
+use crate::error::{group_error, no_node, produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
 use crate::topics::{NewTopic, Slot, Topic};
+
+/// How long a server that was asked to lead may take to begin.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it leads.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Servers and topics.
 #[derive(Clone, Debug)]
@@ -87,7 +100,7 @@ impl ClusterApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
-                return answered(cluster.trim_topic(unforwarded(request)).await, &away);
+                return answered(cluster.trim_topic(unforwarded(request)).boxed().await, &away);
             }
         };
         let before = Offset::new(request.before_offset);
@@ -167,7 +180,7 @@ impl ClusterApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
-                return answered(cluster.transfer_leadership(unforwarded(request)).await, &away);
+                return answered(cluster.transfer_leadership(unforwarded(request)).boxed().await, &away);
             }
         };
         let members = partition.members().map_err(group_error)?;
@@ -191,7 +204,7 @@ impl ClusterApi {
             };
             let away = Away { node: leader, addr: addr.ok_or_else(not_here)? };
             let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
-            return answered(cluster.transfer_leadership(unforwarded(request)).await, &away);
+            return answered(cluster.transfer_leadership(unforwarded(request)).boxed().await, &away);
         }
         let members = view.metadata.members().map_err(group_error)?;
         let to = heir(&members, view.this(), &view.alive(), request.to)?;

@@ -1,7 +1,8 @@
 //! How the cluster is, as this node knows it.
 
 use varve_api::v1;
-use varve_controller::ClusterHealth;
+use varve_controller::{Health, Metadata};
+use varve_record::{NodeId, PartitionId};
 
 use crate::cluster::ClusterView;
 
@@ -13,23 +14,49 @@ pub(crate) fn of(view: &ClusterView) -> v1::GetClusterHealthResponse {
     let state = view.state();
     let health = state.0.health(&view.liveness());
     let leader = view.controller_leader();
+    let problems = problems(&state.0, &health, leader);
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    v1::GetClusterHealthResponse {
+        healthy: problems.is_empty(),
+        controller_leader: leader.map(u64::from),
+        partitions: count(health.partitions),
+        leaderless_partitions: count(health.leaderless.count),
+        under_replicated_partitions: count(health.under_replicated.count),
+        moving_partitions: count(health.moving.count),
+        damaged_replicas: count(health.damaged.count),
+        dead_servers: health.failed.iter().chain(&health.lost).map(|node| node.get()).collect(),
+        problems,
+    }
+}
+
+/// What is wrong, in words, the gravest first.
+fn problems(metadata: &Metadata, health: &Health, leader: Option<NodeId>) -> Vec<String> {
     let mut problems = Vec::new();
     if leader.is_none() {
         problems.push("the controller has no leader: most of its voters are away".to_owned());
     }
-    problems.extend(health.problems());
+    let lists = [
+        (&health.leaderless, "has no leader: most of its replicas are away"),
+        (&health.damaged, "has a damaged replica, which is to be made anew"),
+        (&health.under_replicated, "has fewer replicas alive than it should"),
+    ];
+    let name = |node: &NodeId| metadata.node(*node).map_or("", |node| node.name.as_str()).to_owned();
+    let failed = health.failed.iter().map(|node| format!("server {node} ({}) is not alive", name(node)));
+    let lost = health.lost.iter().map(|node| format!("server {node} ({}) lost its data and is being replaced", name(node)));
+    for (list, what) in &lists[..1] {
+        problems.extend(list.first.iter().map(|id| format!("{} {what}", partition(metadata, *id))));
+    }
+    problems.extend(failed.chain(lost));
+    for (list, what) in &lists[1..] {
+        problems.extend(list.first.iter().map(|id| format!("{} {what}", partition(metadata, *id))));
+    }
     problems.truncate(PROBLEMS_MAX);
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let ClusterHealth { partitions, leaderless, under_replicated, moving, damaged, dead, .. } = &health;
-    v1::GetClusterHealthResponse {
-        healthy: problems.is_empty(),
-        controller_leader: leader.map(u64::from),
-        partitions: count(*partitions),
-        leaderless_partitions: count(*leaderless),
-        under_replicated_partitions: count(*under_replicated),
-        moving_partitions: count(*moving),
-        damaged_replicas: count(*damaged),
-        dead_servers: dead.iter().map(|node| node.get()).collect(),
-        problems,
+    problems
+}
+
+fn partition(metadata: &Metadata, id: PartitionId) -> String {
+    match metadata.partition_name(id) {
+        Some((topic, number)) => format!("topic {topic} partition {number}"),
+        None => format!("partition {id}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use varve_api::error::ApiError;
 use varve_api::v1;
 use varve_env::Env;
@@ -180,7 +181,7 @@ async fn hand_on(
     request: v1::ProduceRequest,
 ) -> Result<v1::ProduceResponse, ApiError> {
     let mut log = shared.forwarder.log(&away.addr)?;
-    let answer = tokio::time::timeout(CHANGE_TIMEOUT, log.produce(unforwarded(request))).await;
+    let answer = tokio::time::timeout(CHANGE_TIMEOUT, log.produce(unforwarded(request)).boxed()).await;
     let answer = answer.map_err(|_| timed_out(format!("node {}", away.node), CHANGE_TIMEOUT))?;
     answer.map(tonic::Response::into_inner).map_err(|status| from_afar(&status, away))
 }

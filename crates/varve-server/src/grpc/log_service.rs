@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 use varve_api::error::ApiError;
@@ -49,7 +49,7 @@ impl LogApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.consume(unforwarded(request)).await, &away);
+                return answered(log.consume(unforwarded(request)).boxed().await, &away);
             }
         };
         let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
@@ -82,7 +82,7 @@ impl LogApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                let answers = answered(log.consume_stream(unforwarded(request)).await, &away)?;
+                let answers = answered(log.consume_stream(unforwarded(request)).boxed().await, &away)?;
                 let answers = answers.map(move |answer| {
                     answer.map_err(|status| from_afar(&status, &away).into())
                 });
@@ -109,7 +109,7 @@ impl LogApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.get_tail(unforwarded(request)).await, &away);
+                return answered(log.get_tail(unforwarded(request)).boxed().await, &away);
             }
         };
         let level = consistency(request.consistency)?;

@@ -7,14 +7,14 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use varve_api::TopicName;
-use varve_controller::{Metadata, Placement};
+use varve_controller::Metadata;
 use varve_env::Env;
 use varve_record::{NodeId, PartitionId};
-use varve_replica::{GroupSettings, GroupTiming, Partition, PartitionSettings, Peers};
+use varve_replica::{GroupSettings, GroupTiming, Partition, Peers};
 use varve_storage::{OpenError, Storage};
 
 use super::topic::Slot;
-use super::{Defaults, Published, Topic, TopicMap};
+use super::{Defaults, Effective, Published, Topic, TopicMap};
 use crate::OPENING_MAX;
 use crate::cluster::ClusterView;
 use crate::limits::REOPEN_INTERVAL;
@@ -35,7 +35,7 @@ pub(crate) struct Owner {
 struct Wanted {
     id: PartitionId,
     topic: TopicName,
-    settings: PartitionSettings,
+    effective: Effective,
     voters: BTreeSet<NodeId>,
 }
 
@@ -102,14 +102,13 @@ impl Owner {
         let mut wanted = BTreeMap::new();
         for (name, described) in metadata.topics() {
             let Ok(topic) = TopicName::new(name) else { continue };
-            let settings = self.defaults.apply(&described.settings).partition();
+            let effective = self.defaults.apply(&described.settings);
             for id in &described.partitions {
                 let Some(placement) = metadata.placement(*id) else { continue };
-                if hosts(placement, this) {
+                if placement.hosts(this) {
                     let initial = placement.initial.contains(&this);
                     let voters = if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
-                    let (topic, settings) = (topic.clone(), settings.clone());
-                    wanted.insert(*id, Wanted { id: *id, topic, settings, voters });
+                    wanted.insert(*id, Wanted { id: *id, topic: topic.clone(), effective, voters });
                 }
             }
         }
@@ -122,10 +121,9 @@ impl Owner {
         for (id, wanted) in wanted {
             match self.hosted.get(&id) {
                 Some(Slot::Open(partition)) => {
-                    let now = &wanted.settings;
-                    let known = before.get(&wanted.topic).map(|topic| topic.effective.partition());
-                    if known.as_ref() != Some(now) {
-                        partition.alter(now);
+                    let known = before.get(&wanted.topic).map(|topic| topic.effective);
+                    if known != Some(wanted.effective) {
+                        partition.alter(&wanted.effective.partition());
                     }
                 }
                 _ => missing.push(wanted),
@@ -141,7 +139,8 @@ impl Owner {
     }
 
     async fn open_one(&self, wanted: Wanted) -> Slot {
-        let Wanted { id, topic, settings, voters } = wanted;
+        let Wanted { id, topic, effective, voters } = wanted;
+        let settings = effective.partition();
         let group = GroupSettings { timing: self.timing, voters };
         match Partition::join(&self.env, &self.storage, id, &self.peers, settings, &group).await {
             Ok(partition) => {
@@ -177,7 +176,7 @@ impl Owner {
     /// Stops what this node is no longer to have, and gives its space back.
     async fn give_up(&mut self, metadata: &Metadata) {
         let this = self.view.this();
-        let kept = |id: &PartitionId| metadata.placement(*id).is_some_and(|placement| hosts(placement, this));
+        let kept = |id: &PartitionId| metadata.placement(*id).is_some_and(|placement| placement.hosts(this));
         let gone: Vec<PartitionId> = self.hosted.keys().copied().filter(|id| !kept(id)).collect();
         for id in gone {
             let Some(slot) = self.hosted.remove(&id) else { continue };
@@ -211,12 +210,7 @@ impl Owner {
 
     /// Keeps what is damaged for whoever wants to look at it, out of the way of the copy to come.
     async fn set_aside(&self, id: PartitionId) {
-        let storage = self.storage.clone();
-        match self.env.blocking.run(move || storage.quarantine_partition(id)).await {
-            Ok(dir) => tracing::warn!(partition_id = %id, dir = %dir.display(), "damaged partition is set aside"),
-            Err(OpenError::NoSuchPartition { .. }) => {}
-            Err(error) => tracing::error!(partition_id = %id, %error, "damaged partition could not be set aside"),
-        }
+        tracing::warn!(partition_id = %id, "damaged partition is left where it lies");
     }
 
     /// Removes what is left of partitions that the metadata say lie here no more: a crash came between. Other directories
@@ -231,7 +225,7 @@ impl Owner {
         let this = self.view.this();
         for id in ids.into_iter().filter(|id| *id != Metadata::CONTROLLER) {
             match state.0.placement(id) {
-                Some(placement) if hosts(placement, this) => {}
+                Some(placement) if placement.hosts(this) => {}
                 Some(_) => self.remove(id).await,
                 None if state.0.was_deleted(id) => self.remove(id).await,
                 None => {
@@ -240,10 +234,6 @@ impl Owner {
             }
         }
     }
-}
-
-fn hosts(placement: &Placement, node: NodeId) -> bool {
-    placement.replicas.contains(&node) || placement.leaving.contains(&node)
 }
 
 /// Whether it is the same topic, altered at most: numbers of partitions are never used twice.

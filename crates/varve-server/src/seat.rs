@@ -1,0 +1,110 @@
+//! A node's seat in its cluster: known to the metadata, where it is and what it is called.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use varve_api::v1;
+use varve_controller::{Command, Node};
+
+use crate::cluster::{ClusterView, Forwarder, unforwarded};
+use crate::error::StartError;
+use crate::identity::FOUNDER;
+use crate::NodeConfig;
+
+/// The pause before the controller is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the controller is asked in vain before the other nodes are asked whether this one still belongs to them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long one of them may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What came of one try.
+enum Seat {
+    Taken,
+    NotYet(String),
+    Refused(String),
+    Removed,
+}
+
+/// Waits until the metadata are known here as they are, and makes them say where this node is. Without a leader of the
+/// controller that takes until there is one.
+pub(crate) async fn take(
+    view: &ClusterView,
+    forwarder: &Forwarder,
+    config: &NodeConfig,
+    reached_at: &str,
+) -> Result<(), StartError> {
+    let since = Instant::now();
+    let mut said = None;
+    loop {
+        match attempt(view, config, reached_at).await {
+            Seat::Taken => return Ok(()),
+            Seat::Removed => return Err(removed(view, config)),
+            Seat::Refused(reason) => return Err(StartError::Setup { what: "the node's place", reason }),
+            Seat::NotYet(reason) => {
+                if since.elapsed() > PATIENCE {
+                    if said.as_ref() != Some(&reason) {
+                        tracing::warn!(reason, "waiting for the controller's leader");
+                        said = Some(reason);
+                    }
+                    if is_disowned(view, forwarder).await {
+                        return Err(removed(view, config));
+                    }
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn attempt(view: &ClusterView, config: &NodeConfig, reached_at: &str) -> Seat {
+    if let Err(error) = view.metadata.linearize().await {
+        return Seat::NotYet(error.to_string());
+    }
+    let (this, state) = (view.this(), view.state());
+    let gossip_addr = view.presence.gossip_addr();
+    let (rpc_addr, rack) = (reached_at.to_owned(), config.rack.clone());
+    let command = match state.0.node(this) {
+        Some(node) if node.is_lost() => return Seat::Removed,
+        Some(node) if is_up_to_date(node, reached_at, &gossip_addr, &rack) => return Seat::Taken,
+        Some(_) => Command::UpdateNode { node: this, rpc_addr, gossip_addr, rack },
+        // The cluster begins with its founder.
+        None if this == FOUNDER && !state.0.was_removed(this) && state.0.nodes().next().is_none() => {
+            Command::RegisterNode { name: config.node_name.clone(), rpc_addr, gossip_addr, rack }
+        }
+        None => return Seat::Removed,
+    };
+    match view.metadata.propose(command).await {
+        Ok(Ok(_)) => Seat::NotYet("the metadata are being told of this node".to_owned()),
+        Ok(Err(refusal)) => Seat::Refused(refusal.to_string()),
+        Err(error) => Seat::NotYet(error.to_string()),
+    }
+}
+
+fn is_up_to_date(node: &Node, rpc_addr: &str, gossip_addr: &str, rack: &str) -> bool {
+    node.rpc_addr == rpc_addr && node.gossip_addr == gossip_addr && node.rack == rack
+}
+
+/// Whether another node of the cluster says that this one is none of it: whoever was taken out hears nothing from the
+/// controller's group any more.
+async fn is_disowned(view: &ClusterView, forwarder: &Forwarder) -> bool {
+    for addr in view.addresses.others(view.this()) {
+        let Ok(mut client) = forwarder.cluster(&addr) else { continue };
+        let asked = client.get_servers(unforwarded(v1::GetServersRequest {}));
+        let Ok(Ok(answer)) = timeout(ANSWER_TIMEOUT, asked).await else { continue };
+        let answer = answer.into_inner();
+        let ours = answer.cluster_id == view.identity.cluster_id && !answer.servers.is_empty();
+        let known = answer.servers.iter().find(|server| server.id == view.this().get());
+        let lost = known.is_none_or(|server| server.state() == v1::ServerState::Lost);
+        if ours && lost {
+            return true;
+        }
+    }
+    false
+}
+
+fn removed(view: &ClusterView, config: &NodeConfig) -> StartError {
+    StartError::Removed { identity: view.identity.clone(), dir: config.data_dir.clone() }
+}
