@@ -35,5 +35,8 @@ pub use raft::{
     PeerTraffic, Peers, WireNetwork,
 };
 pub use read::{Consistency, ReadBatches, Start};
-pub use settings::{COMMAND_BYTES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
+pub use settings::{
+    COMMAND_BYTES_MAX, COMMAND_STATE_BYTES_MAX, CommandLogSettings, IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX,
+    PartitionSettings,
+};
 pub use status::PartitionStatus;

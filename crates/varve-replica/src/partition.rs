@@ -304,6 +304,12 @@ impl Partition {
         self.shared.lead.group()?.transfer_leadership(to).await
     }
 
+    /// Whether it takes part in its group no more: it was stopped, or could not go on.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.shared.lead.watch().borrow().stopped
+    }
+
     /// Stops taking part in the partition's group, and takes no more batches. Without a group as [`Partition::close`].
     pub async fn stop(&self) {
         self.close();

@@ -1,6 +1,7 @@
 //! One replica's part in its group.
 
 use super::command_proposer::HANDED_OVER_MAX;
+use super::command_snapshot::{CommandSnapshot, SnapshotFile};
 use super::link::Links;
 use super::log_store::LogStore;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
@@ -8,13 +9,14 @@ use super::peers::Peers;
 use super::proposer::RETRY_PAUSE;
 use super::settings::GroupSettings;
 use super::state_machine::{Applier, CommandCheck, Machine};
-use super::types::Types;
+use super::types::{RaftVote, Types, to_raft};
 use crate::replica::State;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError};
-use openraft::type_config::alias::WatchReceiverOf;
+use openraft::type_config::alias::{SnapshotOf, WatchReceiverOf};
 use openraft::{ChangeMembers, Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -56,16 +58,22 @@ impl Group {
         peers: &Peers,
         settings: &GroupSettings,
         log: PartitionLog,
-        applier: Box<dyn Applier>,
+        mut applier: Box<dyn Applier>,
     ) -> Result<Arc<Self>, OpenReplicaError> {
         let begin =
             |error: &dyn fmt::Display| OpenReplicaError::Begin(ProduceError::Internal(error.to_string()));
-        let config = settings.timing.config().validate().map_err(|error| begin(&error))?;
-        let trimmed = Arc::new(Notify::new());
-        let command_check = applier.command_check();
+        let (command_check, entries_kept) = applier
+            .commands()
+            .map_or((None, 0), |commands| (Some(commands.check()), commands.entries_kept()));
+        let config = settings.timing.config(entries_kept).validate().map_err(|error| begin(&error))?;
+        let snapshot_due = Arc::new(Notify::new());
+        if command_check.is_some() {
+            let file = SnapshotFile::new(log.clone(), env.blocking);
+            file.finish_install().await.map_err(|error| begin(&error))?;
+        }
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
-        let noticed = Arc::clone(&trimmed);
+        let noticed = Arc::clone(&snapshot_due);
         let machine = blocking
             .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
             .await
@@ -92,7 +100,7 @@ impl Group {
         });
         peers.add(id, &group);
         drop(tokio::spawn(observe(Arc::downgrade(&group), group.raft.server_metrics())));
-        drop(tokio::spawn(clear_up(Arc::downgrade(&group), trimmed)));
+        drop(tokio::spawn(clear_up(Arc::downgrade(&group), snapshot_due)));
         group.found(&settings.voters).await.map_err(|error| begin(&error))?;
         Ok(group)
     }
@@ -177,6 +185,9 @@ impl Group {
                 Response::Vote(self.raft.pre_vote(vote).await.map_err(|error| stopped(&error))?)
             }
             Request::Snapshot(vote, snapshot) => {
+                if !self.is_sound(&vote, &snapshot) {
+                    return Err(stopped(&"the snapshot is malformed, or of another version"));
+                }
                 let installed = self.raft.install_full_snapshot(vote, snapshot).await;
                 Response::Snapshot(installed.map_err(|error| stopped(&error))?)
             }
@@ -187,6 +198,17 @@ impl Group {
             Request::Propose(command) => Response::Proposed(self.commit_for_another(command).await),
         };
         Ok(PeerResponse(response))
+    }
+
+    /// Whether a snapshot is what it says: consensus trusts it blindly.
+    fn is_sound(&self, vote: &RaftVote, snapshot: &SnapshotOf<Types, Bytes>) -> bool {
+        let last = snapshot.meta.last_log_id;
+        let is_of_last = if self.command_check.is_some() {
+            CommandSnapshot::decode(snapshot.snapshot.clone()).is_some_and(|found| found.is_of(last.as_ref()))
+        } else {
+            EndState::decode(snapshot.snapshot.clone()).is_some_and(|state| state.last.map(to_raft) == last)
+        };
+        is_of_last && last.is_some_and(|last| last.leader_id.term <= vote.leader_id.term)
     }
 
     /// Returns once all that was committed when this was called is applied here.
@@ -308,6 +330,10 @@ impl Group {
 
     /// Notes durably how far entries were applied here, so that a start need not begin at the first one.
     async fn mark(&self) {
+        if self.command_check.is_some() {
+            // In that file lies what its commands have made.
+            return;
+        }
         let applied = self.applied.borrow().clone();
         // Never beyond what this disk holds: others may have committed it before it was durable here.
         let durable = self.log.durable_index();
@@ -381,22 +407,22 @@ async fn observe(
     }
 }
 
-/// Gives back the space of what was trimmed, and notes now and then how far the log is applied.
-async fn clear_up(group: std::sync::Weak<Group>, trimmed: Arc<Notify>) {
+/// Makes the snapshot that lets the log be purged, and notes now and then how far the log is applied.
+async fn clear_up(group: std::sync::Weak<Group>, snapshot_due: Arc<Notify>) {
     let Some(mut applied) = group.upgrade().map(|group| group.applied.clone()) else { return };
     let mut marked_bytes = 0;
     loop {
-        let trim = tokio::select! {
+        let is_due = tokio::select! {
             biased;
-            () = trimmed.notified() => true,
+            () = snapshot_due.notified() => true,
             changed = applied.changed() => match changed {
                 Ok(()) => false,
                 Err(_) => return,
             },
         };
         let Some(group) = group.upgrade() else { return };
-        if trim {
-            // The snapshot is the state at the first entry to be kept; consensus then purges up to it.
+        if is_due {
+            // Consensus then purges up to it.
             drop(group.raft.trigger().snapshot().await);
             continue;
         }

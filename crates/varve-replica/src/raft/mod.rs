@@ -7,6 +7,7 @@
 mod answer;
 mod command_applier;
 mod command_proposer;
+mod command_snapshot;
 mod flights;
 mod group;
 mod link;
@@ -27,6 +28,7 @@ mod wire;
 mod wire_network;
 
 pub(crate) use command_applier::{CommandApplier, Responses};
+pub(crate) use command_snapshot::SnapshotFile;
 pub(crate) use group::Group;
 pub(crate) use proposer::GroupProposer;
 pub(crate) use state_machine::{NoApplier, last_known};

@@ -34,7 +34,7 @@ pub struct GroupSettings {
 }
 
 impl GroupTiming {
-    pub(crate) fn config(self) -> Config {
+    pub(crate) fn config(self, entries_kept: u64) -> Config {
         Config {
             cluster_name: String::new(),
             heartbeat_interval: self.heartbeat_ms,
@@ -44,9 +44,9 @@ impl GroupTiming {
             // A leader's entries are sent while they are written: after a crash others may hold what it lost, under names that
             // it would give again in the same term. A new term it is.
             enable_leader_restore: Some(false),
-            // A replica makes a snapshot when something was trimmed, and then all of it goes.
+            // A replica makes a snapshot when something was trimmed, and then all of it goes; or of commands, now and then.
             snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: 0,
+            max_in_snapshot_log_to_keep: entries_kept,
             replication_lag_threshold: CAUGHT_UP_ENTRIES,
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             ..Config::default()
