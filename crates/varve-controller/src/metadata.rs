@@ -141,11 +141,6 @@ impl Metadata {
         self.revision
     }
 
-    /// The table of nodes.
-    pub(crate) fn node_table(&self) -> &Nodes {
-        &self.nodes
-    }
-
     /// The table of placements.
     pub(crate) fn placement_table(&self) -> &Placements {
         &self.placements
