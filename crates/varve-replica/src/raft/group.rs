@@ -2,12 +2,14 @@
 
 use super::command_proposer::HANDED_OVER_MAX;
 use super::command_snapshot::{CommandSnapshot, SnapshotFile};
+use super::leadership::{Leadership, observe};
 use super::link::Links;
 use super::log_store::LogStore;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
 use super::proposer::RETRY_PAUSE;
 use super::settings::GroupSettings;
+use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Machine};
 use super::types::{RaftVote, Types, to_raft};
 use crate::replica::State;
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError};
-use openraft::type_config::alias::{SnapshotOf, WatchReceiverOf};
+use openraft::type_config::alias::SnapshotOf;
 use openraft::{ChangeMembers, Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,6 +43,7 @@ pub(crate) struct Group {
     log: PartitionLog,
     blocking: Blocking,
     state: watch::Sender<State>,
+    leadership: watch::Sender<Leadership>,
     applied: watch::Receiver<EndState>,
     synced: watch::Receiver<Offset>,
     clock: Arc<dyn WallClock>,
@@ -81,7 +84,8 @@ impl Group {
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
         let synced = store.watch_synced();
-        let links = Links { peers: peers.clone(), group: id };
+        let silence = Arc::new(Silence::new(settings.timing.silence()));
+        let links = Links { peers: peers.clone(), group: id, silence: Arc::clone(&silence) };
         let node = peers.node().get();
         let raft =
             Raft::new(node, Arc::new(config), links, store, machine).await.map_err(|error| begin(&error))?;
@@ -92,6 +96,7 @@ impl Group {
             log,
             blocking,
             state,
+            leadership: watch::Sender::default(),
             applied,
             synced,
             clock: Arc::clone(&env.clock),
@@ -99,7 +104,9 @@ impl Group {
             handed_over: Semaphore::new(HANDED_OVER_MAX),
         });
         peers.add(id, &group);
-        drop(tokio::spawn(observe(Arc::downgrade(&group), group.raft.server_metrics())));
+        let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
+        let alone_max = settings.timing.alone_max();
+        drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
         drop(tokio::spawn(clear_up(Arc::downgrade(&group), snapshot_due)));
         group.found(&settings.voters).await.map_err(|error| begin(&error))?;
         Ok(group)
@@ -120,6 +127,10 @@ impl Group {
 
     pub(crate) fn state(&self) -> &watch::Sender<State> {
         &self.state
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.state.borrow().stopped
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -149,25 +160,49 @@ impl Group {
 
     /// Returns once this replica does not lead in `term`, as far as it knows.
     pub(super) async fn leadership_lost(&self, term: Term) {
-        let mut metrics = self.raft.server_metrics();
-        // Where consensus has stopped nobody leads.
-        while self.leading() == Some(term) && metrics.changed().await.is_ok() {}
+        let this = self.node();
+        // The sender lives as long as this does.
+        drop(self.leadership().wait_for(|seen| seen.led_by(this) != Some(term)).await);
     }
 
-    /// The term that this replica leads in, as far as it knows.
+    /// Follows who leads.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
+    pub(super) fn set_leadership(&self, seen: Leadership) {
+        if self.has_stopped() {
+            return;
+        }
+        // Who leads is known here before anyone is told.
+        self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
+        self.state.send_if_modified(|state| {
+            let changed = (state.progress.leader, state.progress.term) != (seen.leader, seen.term);
+            let changed = changed && !state.stopped;
+            if changed {
+                (state.progress.leader, state.progress.term) = (seen.leader, seen.term);
+            }
+            changed
+        });
+    }
+
+    /// Nothing is committed here any more.
+    pub(super) fn set_stopped(&self) {
+        self.state.send_modify(|state| {
+            state.stopped = true;
+            state.progress.leader = None;
+        });
+        self.leadership.send_modify(|known| known.leader = None);
+    }
+
+    /// The term that this replica leads in, as far as it knows, and with a majority that answers.
     pub(crate) fn leading(&self) -> Option<Term> {
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let leads = metrics.state.is_leader()
-            && metrics.vote.committed
-            && metrics.vote.leader_id.voted_for == self.peers.node().get();
-        leads.then(|| Term::new(metrics.vote.leader_id.term))
+        self.leadership.borrow().led_by(self.node())
     }
 
     /// Who leads, as far as this replica knows.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let metrics = self.raft.server_metrics();
-        metrics.borrow_watched().current_leader.map(NodeId::new)
+        self.leadership.borrow().leader
     }
 
     /// Answers another member.
@@ -268,10 +303,7 @@ impl Group {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(partition = %self.id, %error, "consensus did not stop cleanly");
         }
-        self.state.send_modify(|state| {
-            state.stopped = true;
-            state.progress.leader = None;
-        });
+        self.set_stopped();
     }
 
     /// Begins a new group, where this is the first start of one of its voters.
@@ -296,7 +328,7 @@ impl Group {
     async fn read_index(&self) -> Result<Index, GroupError> {
         let since = Instant::now();
         loop {
-            if self.state.borrow().stopped {
+            if self.has_stopped() {
                 return Err(GroupError::Stopped);
             }
             if let Some(index) = self.own_read_index().await {
@@ -371,39 +403,6 @@ impl Drop for Group {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// Makes known who leads.
-async fn observe(
-    group: std::sync::Weak<Group>,
-    mut metrics: WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>,
-) {
-    loop {
-        {
-            let Some(group) = group.upgrade() else { return };
-            let (leader, term) = {
-                let now = metrics.borrow_and_update();
-                (now.current_leader.map(NodeId::new), Term::new(now.vote.leader_id.term))
-            };
-            group.state.send_if_modified(|state| {
-                let changed =
-                    (state.progress.leader, state.progress.term) != (leader, term) && !state.stopped;
-                if changed {
-                    (state.progress.leader, state.progress.term) = (leader, term);
-                }
-                changed
-            });
-        }
-        if metrics.changed().await.is_err() {
-            break;
-        }
-    }
-    if let Some(group) = group.upgrade() {
-        group.state.send_modify(|state| {
-            state.stopped = true;
-            state.progress.leader = None;
-        });
     }
 }
 

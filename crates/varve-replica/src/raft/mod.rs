@@ -10,6 +10,7 @@ mod command_proposer;
 mod command_snapshot;
 mod flights;
 mod group;
+mod leadership;
 mod link;
 mod log_entry;
 mod log_store;
@@ -20,6 +21,7 @@ mod peers;
 mod proposal;
 mod proposer;
 mod settings;
+mod silence;
 mod state_machine;
 #[cfg(test)]
 mod suite;

@@ -2,6 +2,7 @@
 
 use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use varve_record::NodeId;
 
 /// A learner that lacks at most so many entries counts as caught up.
@@ -34,6 +35,18 @@ pub struct GroupSettings {
 }
 
 impl GroupTiming {
+    /// How long a leader that no majority answers still says that it leads: the two longest election timeouts. It takes no
+    /// new entries after one.
+    pub(crate) fn alone_max(self) -> Duration {
+        Duration::from_millis(self.election_ms.saturating_mul(4))
+    }
+
+    /// How long it then keeps silent: until the others have forgotten it, have waited to stand for election, and have had
+    /// time to win one.
+    pub(crate) fn silence(self) -> Duration {
+        Duration::from_millis(self.election_ms.saturating_mul(6))
+    }
+
     pub(crate) fn config(self, entries_kept: u64) -> Config {
         Config {
             cluster_name: String::new(),

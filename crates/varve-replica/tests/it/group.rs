@@ -236,6 +236,68 @@ async fn without_a_majority_nothing_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_leader_that_nobody_answers_stops_saying_that_it_leads() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let old = cluster.leader().await;
+    cluster.network.isolate(old);
+    let partition = cluster.partition(old);
+    let waiting = within(partition.enqueue(produce(batch(&["unsure"])))).await.unwrap();
+    let outcome = within(waiting.wait()).await;
+    assert!(matches!(outcome, Err(ProduceError::CommitUnknown)), "while it is alone still: {outcome:?}");
+    assert_eq!(partition.progress().leader, None);
+    let outcome = within(partition.produce(produce(batch(&["refused"])))).await;
+    assert!(matches!(outcome, Err(ProduceError::NotLeader { leader: None })), "{outcome:?}");
+    assert_eq!(partition.progress().high_watermark, Offset::new(1));
+    // With nobody else to lead it goes on in its place once it is heard again, or follows another.
+    cluster.network.heal();
+    cluster.append(batch(&["again"])).await;
+    cluster.level().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_heard_but_hears_nobody_is_replaced() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let old = cluster.leader().await;
+    let rest = others(&cluster, old);
+    for node in &rest {
+        cluster.network.cut(*node, old);
+    }
+    let waiting = within(cluster.partition(old).enqueue(produce(batch(&["unsure"])))).await.unwrap();
+    cluster.append_among(&rest, batch(&["by another"])).await;
+    cluster.network.heal();
+    let outcome = within(waiting.wait()).await;
+    assert!(matches!(outcome, Ok(_) | Err(ProduceError::CommitUnknown)), "{outcome:?}");
+    cluster.append(batch(&["last"])).await;
+    // What it sent may have been committed by the one that came after it.
+    let end = cluster.level().await;
+    assert!([Offset::new(3), Offset::new(4)].contains(&end), "{end}");
+}
+
+#[tokio::test]
+async fn an_old_leader_that_comes_back_reads_nothing_stale() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    for n in 0..3_u64 {
+        cluster.level().await;
+        let old = cluster.leader().await;
+        let rest = others(&cluster, old);
+        cluster.network.isolate(old);
+        let produced = cluster.append_among(&rest, batch(&["new"])).await;
+        // As after a pause: it has heard of nobody else, and is asked before any heartbeat arrives.
+        cluster.network.heal();
+        let seen = within(cluster.partition(old).barrier(Consistency::Linearizable)).await;
+        assert!(
+            seen.as_ref().is_ok_and(|seen| *seen >= produced.next_offset.unwrap()) || seen.is_err(),
+            "round {n}: {seen:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_acknowledgement_by_the_leader_waits_for_nobody_else() {
     let cluster = Cluster::new(3).await;
     cluster.append(batch(&["kept"])).await;
