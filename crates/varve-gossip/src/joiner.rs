@@ -150,7 +150,7 @@ impl Joiner {
             return false;
         };
         self.conflicts += 1;
-        if self.conflicts % CONFLICT_ROUNDS_MIN == 0 {
+        if self.conflicts.is_multiple_of(CONFLICT_ROUNDS_MIN) {
             let name = &self.name;
             tracing::error!(%name, %held_at, "gossip: another live node has this node's name, and the others keep to it: \
                 give one of the two another name");

@@ -87,7 +87,7 @@ fn garbage() -> Vec<Vec<u8>> {
 }
 
 async fn send(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let mut stream = timeout(DEADLINE, TcpStream::connect(addr)).await.unwrap().unwrap();
     // The node may close its end in the middle of this.
     stream.write_all(bytes).await.ok();
     stream
