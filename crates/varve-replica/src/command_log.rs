@@ -4,18 +4,18 @@ use crate::lead::Lead;
 use crate::raft::{CommandApplier, Group, Responses, SnapshotFile};
 use crate::replica::{Replica, open_log};
 use crate::{
-    CommandLogSettings, GroupError, GroupMembers, GroupSettings, OpenReplicaError, Peers, ProduceError,
-    Progress,
+    CommandLogSettings, FollowerState, GroupError, GroupMembers, GroupSettings, OpenReplicaError, Peers,
+    ProduceError, Progress,
 };
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use varve_env::{Env, WallClock};
 use varve_record::{Index, NodeId, PartitionId, Timestamp};
-use varve_storage::{Entry, EntryKind, PartitionConfig, PartitionLog, Storage};
+use varve_storage::{Entry, EntryKind, LogId, PartitionConfig, PartitionLog, Storage};
 
 /// Commands that wait; over it whoever proposes waits.
 const COMMANDS_MAX: usize = 256;
@@ -217,6 +217,14 @@ impl<S: StateMachine> CommandLog<S> {
         Ok(self.lead.group()?.members())
     }
 
+    /// What this replica knows of the other members while it leads; nothing where it does not.
+    ///
+    /// # Errors
+    /// Where it has no group.
+    pub fn followers(&self) -> Result<BTreeMap<NodeId, FollowerState>, GroupError> {
+        Ok(self.lead.group()?.followers())
+    }
+
     /// As [`Partition::add_learner`](crate::Partition::add_learner).
     ///
     /// # Errors
@@ -245,7 +253,8 @@ impl<S: StateMachine> CommandLog<S> {
     ///
     /// # Errors
     /// As there.
-    pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
+    pub async fn transfer_leadership(&self, to: impl Into<Option<NodeId>>) -> Result<(), GroupError> {
+        let to = to.into();
         self.lead.group()?.transfer_leadership(to).await
     }
 
@@ -254,6 +263,12 @@ impl<S: StateMachine> CommandLog<S> {
         if let Lead::Group(group) = &self.lead {
             group.stop().await;
         }
+    }
+
+    /// The log's last entry, committed or not.
+    #[must_use]
+    pub fn last_log_id(&self) -> Option<LogId> {
+        self.lead.log().last_log_id()
     }
 
     /// Whether it takes part no more: it was stopped, or could not go on. Only a new start finds out what the disk holds.

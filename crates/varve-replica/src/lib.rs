@@ -26,7 +26,7 @@ mod status;
 
 pub use command_log::{CommandError, CommandLog, StateMachine};
 pub use error::{GroupError, OpenReplicaError, ProduceError, ReadError};
-pub use members::GroupMembers;
+pub use members::{FollowerState, GroupMembers};
 pub use partition::{Follower, Partition};
 pub use produce::{Acks, Pending, Produce, Produced};
 pub use progress::Progress;

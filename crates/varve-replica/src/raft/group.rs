@@ -8,7 +8,7 @@ use super::log_store::LogStore;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
 use super::proposer::RETRY_PAUSE;
-use super::settings::GroupSettings;
+use super::settings::{GroupSettings, GroupTiming};
 use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Machine};
 use super::types::{RaftVote, Types, to_raft};
@@ -17,9 +17,9 @@ use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError};
+use openraft::errors::{InitializeError, RaftError};
 use openraft::type_config::alias::SnapshotOf;
-use openraft::{ChangeMembers, Raft, ReadPolicy};
+use openraft::{Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub(crate) struct Group {
     applied: watch::Receiver<EndState>,
     synced: watch::Receiver<Offset>,
     clock: Arc<dyn WallClock>,
+    timing: GroupTiming,
     command_check: Option<CommandCheck>,
     /// Room for commands that wait for the leader.
     handed_over: Semaphore,
@@ -100,6 +101,7 @@ impl Group {
             applied,
             synced,
             clock: Arc::clone(&env.clock),
+            timing: settings.timing,
             command_check,
             handed_over: Semaphore::new(HANDED_OVER_MAX),
         });
@@ -127,6 +129,16 @@ impl Group {
 
     pub(crate) fn state(&self) -> &watch::Sender<State> {
         &self.state
+    }
+
+    /// How long a leader that no majority answers says that it leads.
+    pub(super) fn alone_max(&self) -> Duration {
+        self.timing.alone_max()
+    }
+
+    /// Within which a learner that has caught up gets what it lacks.
+    pub(super) fn round_max(&self) -> Duration {
+        Duration::from_millis(self.timing.election_ms)
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
@@ -259,32 +271,6 @@ impl Group {
         }
     }
 
-    /// Makes another voter the leader, where it has all that this one has.
-    pub(crate) async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
-        if self.leading().is_none() {
-            return Err(GroupError::NotLeader { leader: self.leader() });
-        }
-        self.raft.trigger().transfer_leader(to.get()).await.map_err(|_| GroupError::Stopped)
-    }
-
-    /// Adds a member that does not vote, and waits until it has nearly all of the log.
-    pub(crate) async fn add_learner(&self, node: NodeId) -> Result<(), GroupError> {
-        self.raft.add_learner(node.get(), (), true).await.map(drop).map_err(|error| self.refusal(error))
-    }
-
-    /// Makes these nodes the voters, in one joint change. Each must be a member. Who was a voter and is none any more leaves.
-    pub(crate) async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), GroupError> {
-        let voters: BTreeSet<u64> = voters.iter().map(|node| node.get()).collect();
-        let change = ChangeMembers::ReplaceAllVoters(voters);
-        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refusal(error))
-    }
-
-    /// Takes a member away that does not vote.
-    pub(crate) async fn remove_learner(&self, node: NodeId) -> Result<(), GroupError> {
-        let change = ChangeMembers::RemoveNodes(BTreeSet::from([node.get()]));
-        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refusal(error))
-    }
-
     /// Who belongs to the group.
     pub(crate) fn members(&self) -> GroupMembers {
         let metrics = self.raft.server_metrics();
@@ -376,17 +362,6 @@ impl Group {
         let saved = self.blocking.run(move || log.save_snapshot(applied.encode())).await;
         if let Err(error) = saved {
             tracing::warn!(partition = %self.id, %error, "cannot note how far the log is applied: the next start takes longer");
-        }
-    }
-
-    fn refusal(&self, error: RaftError<Types, ClientWriteError<Types>>) -> GroupError {
-        match error {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. })) => {
-                GroupError::NotLeader { leader: leader_id.map(NodeId::new) }
-            }
-            RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => GroupError::Unknown,
-            RaftError::APIError(error) => GroupError::Refused { reason: error.to_string() },
-            RaftError::Fatal(_) => GroupError::Stopped,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! relied on.
 
 mod answer;
+mod changes;
 mod command_applier;
 mod command_proposer;
 mod command_snapshot;

@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use varve_record::NodeId;
 
-/// A learner that lacks at most so many entries counts as caught up.
-const CAUGHT_UP_ENTRIES: u64 = 64;
-
 /// When a group's members take each other for gone. The same on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupTiming {
@@ -60,7 +57,6 @@ impl GroupTiming {
             // A replica makes a snapshot when something was trimmed, and then all of it goes; or of commands, now and then.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: entries_kept,
-            replication_lag_threshold: CAUGHT_UP_ENTRIES,
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             ..Config::default()
         }
