@@ -141,6 +141,22 @@ impl Metadata {
         self.revision
     }
 
+    /// The report of what a node knows and the metadata do not, cut to what one report takes; nothing where there is no news.
+    #[must_use]
+    pub fn report_of(
+        &self,
+        node: NodeId,
+        leading: impl IntoIterator<Item = Leading>,
+        damaged: impl IntoIterator<Item = PartitionId>,
+    ) -> Option<Command> {
+        let leading = leading.into_iter().filter(|leading| self.placements.is_news(node, leading));
+        let damaged = damaged.into_iter().filter(|id| self.placements.is_news_of_damage(node, *id));
+        let leading: Vec<_> = leading.take(REPORT_ENTRIES_MAX).collect();
+        let damaged: Vec<_> = damaged.take(REPORT_ENTRIES_MAX).collect();
+        let news = !leading.is_empty() || !damaged.is_empty();
+        news.then_some(Command::Report { node, leading, damaged })
+    }
+
     /// The table of placements.
     pub(crate) fn placement_table(&self) -> &Placements {
         &self.placements
@@ -352,7 +368,8 @@ impl Metadata {
             if placement.replicas.contains(node) {
                 continue;
             }
-            if !self.nodes.living(*node)?.is_active() {
+            // A change that cannot come to its end is taken back: to nodes that drain, too, if they are members still.
+            if !self.nodes.living(*node)?.is_active() && !placement.leaving.contains(node) {
                 return Err(MetadataError::NodeDraining(*node));
             }
         }

@@ -3,7 +3,6 @@
 use crate::limits::CONTROLLER_VOTERS_MAX;
 use crate::spread::odd;
 use crate::{Liveness, Metadata, Node};
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use varve_record::NodeId;
 
@@ -85,7 +84,7 @@ impl Election<'_> {
         let out = voters.iter().copied().max_by_key(|id| {
             let in_rack = self.metadata.node(*id).map_or(0, |node| self.in_rack(node, voters));
             let idle = !self.liveness.is_alive(*id);
-            (!self.current.contains(id), self.liveness.is_gone(*id), idle, in_rack, Reverse(*id))
+            (self.liveness.is_gone(*id), !self.current.contains(id), idle, in_rack, *id)
         })?;
         voters.remove(&out);
         (!voters.is_empty()).then_some(())

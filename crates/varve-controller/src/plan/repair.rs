@@ -31,13 +31,16 @@ impl Round<'_> {
         }
         faults.sort_unstable();
         let before = &part.placement.replicas;
+        // A change under way has its members still to come: each that cannot come is replaced.
+        let out_max = if part.placement.is_settled() { out_max(before.len()) } else { faults.len() };
         let mut replicas = before.clone();
-        for (fault, id) in faults.into_iter().take(out_max(before.len())) {
+        for (fault, id) in faults.into_iter().take(out_max) {
             let fit = |other| !before.contains(&other) && !part.placement.damaged.contains(&other);
             let kept: Vec<NodeId> = replicas.iter().copied().filter(|other| *other != id).collect();
-            match self.seats.pick(part.id, &kept, &part.placement.leaving, fit) {
+            let other = self.seats.pick(part.id, &kept, &part.placement.leaving, fit);
+            match other.or_else(|| self.way_back(part, &kept)) {
                 Some(other) => replicas = swapped(&replicas, id, other),
-                None if self.may_drop(part, fault, &kept) => replicas = kept,
+                None if self.may_drop(part, fault, id, &kept) => replicas = kept,
                 None => {}
             }
         }
@@ -68,16 +71,23 @@ impl Round<'_> {
         is_led && faults.iter().any(|(fault, _)| *fault != Fault::Draining)
     }
 
+    /// A node that shall lose its replica and is a member still: better than to wait for one that will not come.
+    fn way_back(&self, part: &Part<'_>, kept: &[NodeId]) -> Option<NodeId> {
+        let mut leaving = part.placement.leaving.iter().copied();
+        leaving.find(|id| !kept.contains(id) && self.is_sound(part, *id))
+    }
+
     /// Whether a replica may go without another in its place. A damaged one may: its node gets a new one once the group has
     /// let go of it. One on a node that is draining or lost may where the cluster has no other node for it.
-    fn may_drop(&self, part: &Part<'_>, fault: Fault, kept: &[NodeId]) -> bool {
+    fn may_drop(&self, part: &Part<'_>, fault: Fault, id: NodeId, kept: &[NodeId]) -> bool {
         if kept.is_empty() {
             return false;
         }
+        let enough = kept.len() >= replicas_wanted(part.factor, self.seats.present());
         match fault {
             Fault::Damaged => true,
-            Fault::Gone => false,
-            Fault::Lost | Fault::Draining => kept.len() >= replicas_wanted(part.factor, self.seats.present()),
+            Fault::Gone => enough && self.seats.state(id) == NodeState::Draining,
+            Fault::Lost | Fault::Draining => enough,
         }
     }
 }
