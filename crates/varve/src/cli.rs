@@ -1,14 +1,15 @@
 //! The command line.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use varve_api::TopicName;
 
 use crate::commands::{
-    bench, cluster, completion, consume, context, gossip, health, produce, topic, verify, version,
+    bench, cluster, completion, consume, context, dev, gossip, health, produce, server, topic, verify,
+    version,
 };
-use crate::config::ServerFlags;
 use crate::context::{ContextName, Target};
 use crate::failure::Failure;
 use crate::units::parse_duration;
@@ -17,7 +18,8 @@ const ABOUT: &str = "Varve: a durable commit log served over gRPC";
 
 const AFTER_HELP: &str = "\
 Start here:
-  varve server --data-dir /tmp/v --bootstrap       one node, on 127.0.0.1:8400
+  varve dev                                        three nodes on this machine, until Ctrl-C
+  varve server --data-dir /tmp/v --bootstrap       or one node, on 127.0.0.1:8400
   varve produce events /var/log/dpkg.log           a record a line
   varve consume events --from start -n 5
   varve consume events --follow
@@ -50,9 +52,11 @@ pub(crate) struct Verbosity {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a cluster of three nodes on this machine, to try things out
+    Dev(dev::DevArgs),
     /// Run a node
     #[command(after_help = SERVER_HELP)]
-    Server(ServerFlags),
+    Server(server::ServerArgs),
     /// Append records from files or standard input
     Produce(produce::ProduceArgs),
     /// Read records
@@ -120,7 +124,8 @@ impl Verbosity {
     /// Says what was done, on standard error.
     pub(crate) fn say(self, message: &str) {
         if !self.quiet {
-            eprintln!("{message}");
+            // Not `eprintln`, which panics where the terminal has gone.
+            let _ = writeln!(io::stderr(), "{message}");
         }
     }
 }

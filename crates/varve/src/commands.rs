@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod connection;
 pub(crate) mod consume;
 pub(crate) mod context;
+pub(crate) mod dev;
 pub(crate) mod gossip;
 pub(crate) mod health;
 pub(crate) mod produce;
@@ -30,7 +31,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         logging::start_client(verbosity);
     }
     match cli.command {
-        Command::Server(flags) => server::run(&flags, verbosity),
+        Command::Dev(args) => block_on(dev::run(args, verbosity)),
+        Command::Server(args) => server::run(&args, verbosity),
         Command::Produce(args) => block_on(produce::run(args, verbosity)),
         Command::Consume(args) => block_on(consume::run(args)),
         Command::Topic(command) => block_on(topic::run(command, verbosity)),

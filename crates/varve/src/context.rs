@@ -55,7 +55,6 @@ pub(crate) struct Contexts {
 
 impl ContextName {
     /// The name that `varve dev` uses.
-    #[allow(dead_code, reason = "`varve dev` comes next")]
     pub(crate) fn dev() -> Self {
         Self("dev".into())
     }
@@ -73,7 +72,6 @@ impl Context {
     }
 
     /// The same, of `varve dev`.
-    #[allow(dead_code, reason = "`varve dev` comes next")]
     pub(crate) fn of_dev(server: String) -> Self {
         Self { made_by_dev: true, ..Self::new(server) }
     }

@@ -143,7 +143,7 @@ fn hint_of(error: &ApiError) -> Option<String> {
     let log = |key| error.get(key).unwrap_or("?");
     Some(match error.reason {
         Reason::Unreachable => {
-            "start one with `varve server --data-dir DIR --bootstrap`, or name another with --server, --context or VARVE_SERVER"
+            "start one with `varve dev`, or `varve server --data-dir DIR --bootstrap`; or name another with --server, --context or VARVE_SERVER"
                 .into()
         }
         Reason::OffsetTrimmed => {

@@ -4,6 +4,7 @@
 mod config;
 mod contexts;
 mod crash;
+mod dev;
 mod exit_codes;
 mod gossip_key;
 mod produce_consume;

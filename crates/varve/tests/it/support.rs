@@ -53,6 +53,11 @@ impl Process {
         self.0.stdout.take().unwrap().into()
     }
 
+    /// Closes its standard input, which must be a pipe.
+    pub(crate) fn end_stdin(&mut self) {
+        drop(self.0.stdin.take().unwrap());
+    }
+
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
