@@ -6,15 +6,9 @@ use varve_record::NodeId;
 
 impl Round<'_> {
     pub(super) fn spread_over_racks(&mut self) {
-        if self.has_racks() {
+        if self.seats.has_racks() {
             self.place_each(Self::wider);
         }
-    }
-
-    fn has_racks(&self) -> bool {
-        let mut racks = self.seats.taking().map(|seat| seat.node.rack.as_str());
-        let first = racks.next();
-        racks.any(|rack| Some(rack) != first)
     }
 
     /// A replica of the fullest rack goes to the emptiest one where that makes a difference, so that the sum of the squares of
@@ -24,6 +18,11 @@ impl Round<'_> {
             return None;
         }
         let before = &part.placement.replicas;
+        // Nearly always there is nothing to gain, and the racks tell so without a look at the nodes.
+        let fullest = before.iter().map(|id| self.seats.in_rack_of(*id, before)).max()?;
+        if self.seats.emptiest_rack(before)? + 2 > fullest {
+            return None;
+        }
         let from = before.iter().copied().max_by_key(|id| {
             let replicas = self.seats.get(*id).map_or(0, |seat| seat.load.replicas);
             (self.seats.in_rack_of(*id, before), replicas, Reverse(*id))

@@ -4,7 +4,7 @@ use crate::placements::Load;
 use crate::spread::rotated;
 use crate::{Liveness, Metadata, Node, NodeState};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use varve_record::{NodeId, PartitionId};
 
 /// A node, with what it will hold after what is planned.
@@ -21,6 +21,8 @@ pub(super) struct Seat<'a> {
 pub(super) struct Seats<'a> {
     seats: Vec<Seat<'a>>,
     places: BTreeMap<NodeId, usize>,
+    /// The racks of those that take replicas now.
+    racks: BTreeSet<&'a str>,
 }
 
 impl Seat<'_> {
@@ -40,7 +42,9 @@ impl<'a> Seats<'a> {
         });
         let seats: Vec<_> = seats.collect();
         let places = seats.iter().enumerate().map(|(place, seat)| (seat.node.id, place)).collect();
-        Self { seats, places }
+        let taking = seats.iter().filter(|seat| seat.takes());
+        let racks = taking.map(|seat| seat.node.rack.as_str()).collect();
+        Self { seats, places, racks }
     }
 
     pub(super) fn get(&self, id: NodeId) -> Option<&Seat<'a>> {
@@ -79,6 +83,19 @@ impl<'a> Seats<'a> {
         replicas.iter().filter(|other| self.rack(**other) == rack).count()
     }
 
+    /// Whether there is more than one rack.
+    pub(super) fn has_racks(&self) -> bool {
+        self.racks.len() > 1
+    }
+
+    /// The fewest of `replicas` that any rack has.
+    pub(super) fn emptiest_rack(&self, replicas: &[NodeId]) -> Option<usize> {
+        let used = self.racks_of(replicas);
+        let share = |rack: &&str| used.iter().filter(|other| *other == rack).count();
+        // Few replicas cannot fill many racks.
+        if used.len() < self.racks.len() { Some(0) } else { self.racks.iter().map(share).min() }
+    }
+
     pub(super) fn share_rack(&self, one: NodeId, other: NodeId) -> bool {
         self.rack(one) == self.rack(other)
     }
@@ -105,7 +122,7 @@ impl<'a> Seats<'a> {
         leaving: &[NodeId],
         fit: impl Fn(NodeId) -> bool,
     ) -> Option<NodeId> {
-        let racks = self.racks(kept);
+        let racks = self.racks_of(kept);
         let free = self.seats.iter().enumerate().filter(|(_, seat)| {
             let id = seat.node.id;
             seat.takes() && !kept.contains(&id) && fit(id)
@@ -118,7 +135,7 @@ impl<'a> Seats<'a> {
         best.map(|(_, seat)| seat.node.id)
     }
 
-    fn racks(&self, replicas: &[NodeId]) -> Vec<&'a str> {
+    fn racks_of(&self, replicas: &[NodeId]) -> Vec<&'a str> {
         replicas.iter().filter_map(|id| self.rack(*id)).collect()
     }
 
