@@ -322,8 +322,7 @@ async fn follow(serf: SerfNode, roster: Arc<Roster>, look: Arc<Notify>) {
 }
 
 async fn refresh(serf: &SerfNode, roster: &Roster) {
-    let members = serf.members().await;
-    roster.update(members.iter().map(member).collect());
+    roster.look(async { serf.members().await.iter().map(member).collect() }).await;
 }
 
 fn member(seen: &serf::types::Member<SmolStr, SocketAddr>) -> Member {
