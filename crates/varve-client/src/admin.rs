@@ -6,10 +6,12 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use varve_api::TopicName;
+use varve_api::error::Reason;
 use varve_api::limits::CONSUME_WAIT_MS_MAX;
 use varve_api::v1;
 
-use crate::client::{Target, cluster_service, log_service};
+use crate::client::{Replica, Target, cluster_service, log_service};
+use crate::partitioner::partition_of_key;
 use crate::{Client, ClientError};
 
 /// Most pages of topics that [`Client::list_topics`] asks for.
@@ -24,9 +26,9 @@ impl Client {
     pub async fn create_topic(&self, request: v1::CreateTopicRequest) -> Result<v1::Topic, ClientError> {
         let topic = TopicName::new(&request.name)?;
         self.doubt_topic(&topic);
-        let call = self.call_any(false, |channel| {
+        let call = self.call_any(false, |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).create_topic(request).await }
+            async move { cluster_service(connection).create_topic(request).await }
         });
         Ok(call.await?.topic.unwrap_or_default())
     }
@@ -39,9 +41,9 @@ impl Client {
         let mut topics = Vec::new();
         let mut request = v1::ListTopicsRequest::default();
         for _ in 0..TOPIC_PAGES_MAX {
-            let call = self.call_any(true, |channel| {
+            let call = self.call_any(true, |connection| {
                 let request = request.clone();
-                async move { cluster_service(channel).list_topics(request).await }
+                async move { cluster_service(connection).list_topics(request).await }
             });
             let page = call.await?;
             topics.extend(page.topics);
@@ -60,9 +62,9 @@ impl Client {
     pub async fn describe_topic(&self, topic: &str) -> Result<v1::Topic, ClientError> {
         let name = TopicName::new(topic)?.to_string();
         let request = v1::DescribeTopicRequest { name, create_missing: false };
-        let call = self.call_any(true, |channel| {
+        let call = self.call_any(true, |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).describe_topic(request).await }
+            async move { cluster_service(connection).describe_topic(request).await }
         });
         Ok(call.await?.topic.unwrap_or_default())
     }
@@ -73,9 +75,9 @@ impl Client {
     /// `TOPIC_NOT_FOUND`, `INVALID_REQUEST`, or as any call.
     pub async fn alter_topic(&self, request: v1::AlterTopicRequest) -> Result<v1::Topic, ClientError> {
         let topic = TopicName::new(&request.name)?;
-        let call = self.call_any(true, |channel| {
+        let call = self.call_any(true, |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).alter_topic(request).await }
+            async move { cluster_service(connection).alter_topic(request).await }
         });
         let altered = call.await?;
         self.doubt_topic(&topic);
@@ -91,9 +93,9 @@ impl Client {
         let topic = TopicName::new(topic)?;
         self.doubt_topic(&topic);
         let request = v1::DeleteTopicRequest { name: topic.to_string() };
-        let call = self.call_any(false, |channel| {
+        let call = self.call_any(false, |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).delete_topic(request).await }
+            async move { cluster_service(connection).delete_topic(request).await }
         });
         call.await?;
         Ok(())
@@ -112,10 +114,10 @@ impl Client {
     ) -> Result<u64, ClientError> {
         let topic = TopicName::new(topic)?;
         let request = v1::TrimTopicRequest { topic: topic.to_string(), partition, before_offset };
-        let target = Target { topic: &topic, partition, needs_leader: true };
-        let call = self.call_partition(target, true, self.deadline(), |channel| {
+        let target = Target { topic: &topic, partition, replica: Replica::Leader };
+        let call = self.call_partition(target, true, self.deadline(), |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).trim_topic(request).await }
+            async move { cluster_service(connection).trim_topic(request).await }
         });
         Ok(call.await?.log_start_offset)
     }
@@ -133,11 +135,10 @@ impl Client {
         let topic = TopicName::new(topic)?;
         let consistency = consistency as i32;
         let request = v1::GetTailRequest { topic: topic.to_string(), partition, consistency };
-        let needs_leader = consistency == v1::ReadConsistency::Linearizable as i32;
-        let target = Target { topic: &topic, partition, needs_leader };
-        self.call_partition(target, true, self.deadline(), |channel| {
+        let target = Target { topic: &topic, partition, replica: self.replica_for(consistency) };
+        self.call_partition(target, true, self.deadline(), |connection| {
             let request = request.clone();
-            async move { log_service(channel).get_tail(request).await }
+            async move { log_service(connection).get_tail(request).await }
         })
         .await
     }
@@ -148,9 +149,9 @@ impl Client {
     /// As any call.
     pub async fn init_producer(&self, name: &str) -> Result<v1::InitProducerResponse, ClientError> {
         let request = v1::InitProducerRequest { name: name.into() };
-        self.call_any(true, |channel| {
+        self.call_any(true, |connection| {
             let request = request.clone();
-            async move { log_service(channel).init_producer(request).await }
+            async move { log_service(connection).init_producer(request).await }
         })
         .await
     }
@@ -165,14 +166,24 @@ impl Client {
     pub async fn produce(&self, request: v1::ProduceRequest) -> Result<v1::ProduceResponse, ClientError> {
         let topic = TopicName::new(&request.topic)?;
         let idempotent = request.producer.is_some();
-        let request = v1::ProduceRequest { leader_only: request.partition.is_some(), ..request };
-        let target = Target { topic: &topic, partition: request.partition.unwrap_or(0), needs_leader: true };
-        self.topic_map(&topic, true).await?;
-        self.call_partition(target, idempotent, self.deadline(), |channel| {
+        let map = self.topic_map(&topic, true).await?;
+        let partition = self.partition_for(&request, map.partitions.len());
+        let request = v1::ProduceRequest { leader_only: true, partition, ..request };
+        let target = Target { topic: &topic, partition: partition.unwrap_or(0), replica: Replica::Leader };
+        self.call_partition(target, idempotent, self.deadline(), |connection| {
             let request = request.clone();
-            async move { log_service(channel).produce(request).await }
+            async move { log_service(connection).produce(request).await }
         })
         .await
+    }
+
+    /// The partition that a request names, else one as the server would choose it: the call is to go to its leader.
+    fn partition_for(&self, request: &v1::ProduceRequest, partitions: usize) -> Option<u32> {
+        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        let first = request.records.first().filter(|_| request.partition.is_none() && partitions > 0);
+        let Some(first) = first else { return request.partition };
+        let any = || u32::try_from(self.env().entropy.below(u64::from(partitions))).unwrap_or(0);
+        Some(first.key.as_ref().map_or_else(any, |key| partition_of_key(key, partitions)))
     }
 
     /// Reads one piece of a partition, as it stands in the request: for tools. [`Client::consumer`] reads on and on.
@@ -181,16 +192,31 @@ impl Client {
     /// Those of `LogService.Consume`.
     pub async fn consume(&self, request: v1::ConsumeRequest) -> Result<v1::ConsumeResponse, ClientError> {
         let topic = TopicName::new(&request.topic)?;
-        let needs_leader = request.consistency == v1::ReadConsistency::Linearizable as i32;
-        let target = Target { topic: &topic, partition: request.partition, needs_leader };
         let wait = request.max_wait.as_ref().and_then(varve_api::time::duration_from_proto);
         // The server caps the wait as well.
         let wait = wait.unwrap_or(Duration::ZERO).min(Duration::from_millis(CONSUME_WAIT_MS_MAX));
-        self.call_partition(target, true, self.deadline() + wait, |channel| {
+        let deadline = self.deadline() + wait;
+        let call = |connection| {
             let request = request.clone();
-            async move { log_service(channel).consume(request).await }
-        })
-        .await
+            async move { log_service(connection).consume(request).await }
+        };
+        let replica = self.replica_for(request.consistency);
+        let target = Target { topic: &topic, partition: request.partition, replica };
+        let read = self.call_partition(target, true, deadline, call).await;
+        match read {
+            Err(error) if error.reason() == Some(Reason::OffsetBeyondTail) => {
+                // A follower may lag behind what the caller was told by another server, so the leader has to say it.
+                let consistency = v1::ReadConsistency::Linearizable as i32;
+                let request = v1::ConsumeRequest { consistency, ..request.clone() };
+                let target = Target { replica: Replica::Leader, ..target };
+                self.call_partition(target, true, deadline, |connection| {
+                    let request = request.clone();
+                    async move { log_service(connection).consume(request).await }
+                })
+                .await
+            }
+            read => read,
+        }
     }
 
     /// Whether a service of some server can be used: "" asks whether the server lives, "varve.v1.LogService" whether it
@@ -200,9 +226,9 @@ impl Client {
     /// If no server answers.
     pub async fn is_serving(&self, service: &str) -> Result<bool, ClientError> {
         let request = HealthCheckRequest { service: service.into() };
-        let call = self.call_any(true, |channel| {
+        let call = self.call_any(true, |connection| {
             let request = request.clone();
-            async move { HealthClient::new(channel).check(request).await }
+            async move { HealthClient::new(connection).check(request).await }
         });
         Ok(call.await?.status() == ServingStatus::Serving)
     }

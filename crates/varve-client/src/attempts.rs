@@ -5,7 +5,11 @@ use tokio::time::{Instant, sleep};
 use varve_api::error::{ApiError, Reason};
 use varve_env::Entropy;
 
+use crate::ClientBuilder;
 use crate::backoff::Backoff;
+
+/// Most servers that the attempts of a call keep away from: more than hold a partition.
+const AVOIDED_MAX: usize = 16;
 
 /// The attempts of one call: how long they may go on, and what follows a failure.
 #[derive(Debug)]
@@ -14,11 +18,15 @@ pub(crate) struct Attempts {
     attempt_timeout: Duration,
     backoff: Backoff,
     entropy: Arc<dyn Entropy>,
+    /// Servers that failed.
+    avoided: Vec<Arc<str>>,
 }
 
 impl Attempts {
-    pub(crate) fn new(deadline: Instant, attempt_timeout: Duration, entropy: Arc<dyn Entropy>) -> Self {
-        Self { deadline, attempt_timeout, backoff: Backoff::default(), entropy }
+    pub(crate) fn new(deadline: Instant, options: &ClientBuilder) -> Self {
+        let entropy = options.env.entropy.clone();
+        let (attempt_timeout, backoff, avoided) = (options.attempt_timeout, Backoff::default(), Vec::new());
+        Self { deadline, attempt_timeout, backoff, entropy, avoided }
     }
 
     /// When there is no time left for another attempt.
@@ -31,14 +39,42 @@ impl Attempts {
         self.deadline.saturating_duration_since(Instant::now()).min(self.attempt_timeout)
     }
 
+    /// Servers that another attempt is not to begin with.
+    pub(crate) fn avoided(&self) -> &[Arc<str>] {
+        &self.avoided
+    }
+
+    /// Takes note that a server failed, so that the next attempt goes to another if it may.
+    pub(crate) fn avoid(&mut self, addr: &Arc<str>) {
+        if self.avoided.len() >= AVOIDED_MAX {
+            self.avoided.clear();
+        }
+        if !self.avoided.contains(addr) {
+            self.avoided.push(addr.clone());
+        }
+    }
+
+    /// Lets another server be asked at once, after one that could not be reached.
+    ///
+    /// # Errors
+    /// The same error, if there is no time left.
+    pub(crate) fn elsewhere(&self, error: ApiError) -> Result<(), ApiError> {
+        if Instant::now() >= self.deadline { Err(error) } else { Ok(()) }
+    }
+
     /// Waits until it is time for another attempt.
     ///
     /// # Errors
     /// The same error, if the table of errors allows no other attempt, or there is no time left for one.
     pub(crate) async fn after(&mut self, error: ApiError, idempotent: bool) -> Result<(), ApiError> {
-        if !error.retryable(idempotent) {
-            return Err(error);
-        }
+        if error.retryable(idempotent) { self.wait(error).await } else { Err(error) }
+    }
+
+    /// As [`Attempts::after`], for an error that is known to pass whatever the table says.
+    ///
+    /// # Errors
+    /// The same error, if there is no time left for another attempt.
+    pub(crate) async fn wait(&mut self, error: ApiError) -> Result<(), ApiError> {
         let pause = self.pause(&error);
         if Instant::now() + pause >= self.deadline {
             return Err(error);
@@ -52,6 +88,11 @@ impl Attempts {
     pub(crate) fn progress(&mut self, deadline: Instant) {
         self.deadline = deadline;
         self.backoff.reset();
+    }
+
+    /// Begins with any server again.
+    pub(crate) fn avoid_none(&mut self) {
+        self.avoided.clear();
     }
 
     fn pause(&mut self, error: &ApiError) -> Duration {

@@ -23,18 +23,20 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the answer to that may take.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A channel to one server, which connects when it is first used and again whenever the connection is lost.
+/// A channel to one server, which connects when it is first used and again whenever the connection is lost. `authority` is
+/// what the user calls the server: it differs from the address where a name was looked up.
 ///
 /// # Errors
 /// If the address is none.
 pub(crate) fn open(
     addr: &str,
+    authority: &str,
     connect_timeout: Duration,
     network: &Arc<dyn Network>,
 ) -> Result<Channel, ApiError> {
     let bad_addr =
         |_| ApiError::new(Reason::Unreachable, format!("server address {addr:?} is not host:port"));
-    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(bad_addr)?;
+    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(bad_addr)?;
     let endpoint = endpoint
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

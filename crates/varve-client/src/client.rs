@@ -14,9 +14,10 @@ use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::Env;
 
 use crate::attempts::Attempts;
-use crate::picker::{PickLeader, Picker};
-use crate::resolver::Resolver;
-use crate::topics::{TopicMap, Topics};
+use crate::connection::{Connection, OutstandingCall};
+use crate::picker::Picker;
+use crate::resolver::{Resolver, Watcher};
+use crate::topics::{Placement, TopicMap, Topics};
 use crate::{ClientBuilder, ClientError, ClusterAddress};
 
 /// A client of a cluster. Clones share its connections and what it knows; make one for a process.
@@ -27,17 +28,26 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Inner {
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
+    /// Follows the servers for as long as there is a clone of the client.
+    _watcher: Watcher,
     topics: Topics,
     options: ClientBuilder,
 }
 
-/// The partition that a call is about, and what of it is needed.
+/// The partition that a call is about, and which of its servers may serve it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) topic: &'a TopicName,
     pub(crate) partition: u32,
-    pub(crate) needs_leader: bool,
+    pub(crate) replica: Replica<'a>,
+}
+
+/// Which of a partition's servers may serve a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Replica<'a> {
+    Leader,
+    Any(&'a dyn Picker),
 }
 
 impl Client {
@@ -58,40 +68,32 @@ impl Client {
     }
 
     pub(crate) async fn open(address: ClusterAddress, options: ClientBuilder) -> Result<Self, ClientError> {
-        let inner = Inner { resolver: Resolver::new(&address), topics: Topics::default(), options };
-        let client = Self { inner: Arc::new(inner) };
-        client.greet().await?;
-        Ok(client)
-    }
-
-    /// Finds a server that answers. One that belongs to no cluster yet will do: it may be about to be made one.
-    async fn greet(&self) -> Result<(), ApiError> {
-        let call = |channel| async move {
-            match cluster_service(channel).get_servers(v1::GetServersRequest {}).await {
-                Err(status) if ApiError::from_status(&status).reason == Reason::NotInitialized => {
-                    Ok(Response::new(v1::GetServersResponse::default()))
-                }
-                answer => answer,
-            }
+        let resolver = Arc::new(Resolver::new(&address, options.clone()));
+        let attempts = Attempts::new(Instant::now() + options.call_timeout, &options);
+        greet(&resolver, attempts).await?;
+        let inner = Inner {
+            _watcher: Watcher::start(resolver.clone()),
+            resolver,
+            topics: Topics::default(),
+            options,
         };
-        let (servers, answered_by) = self.call_any_until(self.deadline(), true, call).await?;
-        self.inner.resolver.update(servers, &answered_by);
-        Ok(())
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The members of the cluster, asked for anew. What is learnt is used from then on.
+    /// The members of the cluster, asked for anew.
     ///
     /// # Errors
-    /// If no server answers within the call timeout.
+    /// `NOT_INITIALIZED` if the server belongs to no cluster yet, or as any call.
     pub async fn servers(&self) -> Result<v1::GetServersResponse, ClientError> {
         Ok(self.learn_servers(self.deadline()).await?)
     }
 
     async fn learn_servers(&self, deadline: Instant) -> Result<v1::GetServersResponse, ApiError> {
-        let call =
-            |channel| async move { cluster_service(channel).get_servers(v1::GetServersRequest {}).await };
+        let call = |connection| async move {
+            cluster_service(connection).get_servers(v1::GetServersRequest {}).await
+        };
         let (servers, answered_by) = self.call_any_until(deadline, true, call).await?;
-        self.inner.resolver.update(servers.clone(), &answered_by);
+        self.inner.resolver.learn(&servers, &answered_by);
         Ok(servers)
     }
 
@@ -104,7 +106,7 @@ impl Client {
     }
 
     pub(crate) fn attempts(&self, deadline: Instant) -> Attempts {
-        Attempts::new(deadline, self.attempt_timeout(), self.env().entropy.clone())
+        Attempts::new(deadline, &self.inner.options)
     }
 
     /// When a call that begins now has to be through.
@@ -112,10 +114,23 @@ impl Client {
         Instant::now() + self.inner.options.call_timeout
     }
 
+    /// Which replica is read where nothing else is said.
+    pub(crate) fn read_picker(&self) -> &Arc<dyn Picker> {
+        &self.inner.options.read_picker
+    }
+
+    /// The replica to call for a read of this consistency.
+    pub(crate) fn replica_for(&self, consistency: i32) -> Replica<'_> {
+        match consistency == v1::ReadConsistency::Linearizable as i32 {
+            true => Replica::Leader,
+            false => Replica::Any(&**self.read_picker()),
+        }
+    }
+
     /// Calls any server, and another when it fails, as the table of errors allows.
     pub(crate) async fn call_any<T, F, Fut>(&self, idempotent: bool, call: F) -> Result<T, ClientError>
     where
-        F: Fn(Channel) -> Fut,
+        F: Fn(Connection) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
         Ok(self.call_any_until(self.deadline(), idempotent, call).await?.0)
@@ -127,24 +142,12 @@ impl Client {
         deadline: Instant,
         idempotent: bool,
         call: F,
-    ) -> Result<(T, String), ApiError>
+    ) -> Result<(T, Arc<str>), ApiError>
     where
-        F: Fn(Channel) -> Fut,
+        F: Fn(Connection) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut attempts = self.attempts(deadline);
-        let mut leader: Option<String> = None;
-        loop {
-            let addr = leader.take().unwrap_or_else(|| self.inner.resolver.any());
-            match self.attempt(&addr, attempts.timeout(), &call).await {
-                Ok(answer) => return Ok((answer, addr)),
-                Err(error) => {
-                    self.inner.resolver.failed(&addr);
-                    leader = leader_of(&error);
-                    attempts.after(error, idempotent).await?;
-                }
-            }
-        }
+        call_any(&self.inner.resolver, self.attempts(deadline), idempotent, call).await
     }
 
     /// Calls a server of a partition, and the right one when it was not, as the table of errors allows.
@@ -156,70 +159,126 @@ impl Client {
         call: F,
     ) -> Result<T, ClientError>
     where
-        F: Fn(Channel) -> Fut,
+        F: Fn(Connection) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
         let mut attempts = self.attempts(deadline);
         loop {
-            let error = match self.locate(target, deadline).await {
+            let error = match self.locate(target, attempts.avoided(), deadline).await {
                 Err(error) => error,
                 Ok(addr) => match self.attempt(&addr, attempts.timeout(), &call).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => self.note(target, error),
+                    Ok((answer, _)) => return Ok(answer),
+                    Err(error) => {
+                        attempts.avoid(&addr);
+                        self.note(target, error)
+                    }
                 },
             };
             attempts.after(error, idempotent).await?;
         }
     }
 
-    /// One attempt of a call.
+    /// One attempt of a call that is meant for this server. The call counts as under way for as long as what comes with
+    /// the answer is kept.
     pub(crate) async fn attempt<T, F, Fut>(
         &self,
-        addr: &str,
+        addr: &Arc<str>,
         timeout: Duration,
         call: &F,
-    ) -> Result<T, ApiError>
+    ) -> Result<(T, OutstandingCall), ApiError>
     where
-        F: Fn(Channel) -> Fut,
+        F: Fn(Connection) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let channel = self.inner.resolver.channel(addr, &self.inner.options)?;
-        let answer = tokio::time::timeout(timeout, call(channel)).await;
-        let answer = answer.map_err(|_| {
-            ApiError::new(Reason::Deadline, format!("{addr} gave no answer within {timeout:?}; try again"))
-        })?;
-        answer.map(Response::into_inner).map_err(|status| at(addr, ApiError::from_status(&status)))
+        attempt(&self.inner.resolver, addr, timeout, Connection::to_one, call).await
     }
 
-    /// The server to call about a partition.
-    pub(crate) async fn locate(&self, target: Target<'_>, deadline: Instant) -> Result<String, ApiError> {
-        let Target { topic, partition, needs_leader } = target;
+    /// The server to call about a partition, if possible none of those avoided.
+    pub(crate) async fn locate(
+        &self,
+        target: Target<'_>,
+        avoided: &[Arc<str>],
+        deadline: Instant,
+    ) -> Result<Arc<str>, ApiError> {
+        let Target { topic, partition, replica } = target;
         let map = match self.inner.topics.get(topic) {
             Some(map) => map,
             None => self.learn_topic(topic, false, deadline).await?,
         };
-        let Some(servers) = map.partitions.get(partition as usize) else {
+        let Some(placement) = map.partitions.get(partition as usize) else {
             return Err(partition_not_found(topic, partition, map.partitions.len()));
         };
-        let picker: &dyn Picker = if needs_leader { &PickLeader } else { &*self.inner.options.read_picker };
-        picker.pick(servers).map(Into::into).ok_or_else(|| {
+        let resolver = &self.inner.resolver;
+        let found = match replica {
+            Replica::Leader => resolver.leader_of(placement),
+            Replica::Any(picker) => {
+                let servers = resolver.servers_of(placement, avoided);
+                picker.pick(&servers).map(|server| server.addr.clone())
+            }
+        };
+        found.ok_or_else(|| {
             self.inner.topics.doubt(topic);
             ApiError::new(Reason::NoLeader, format!("{topic}/{partition} has no server at present; wait"))
         })
     }
 
-    /// Draws from an error what it says about where a partition is.
+    /// Whether this is where the leader of a partition is thought to be.
+    pub(crate) fn leads(&self, addr: &Arc<str>, target: Target<'_>) -> bool {
+        let placement = self.last_placement(target);
+        placement.and_then(|placement| self.inner.resolver.leader_of(&placement)).as_ref() == Some(addr)
+    }
+
+    /// Whether other servers than these hold a partition, as far as is known.
+    pub(crate) fn has_server_besides(&self, target: Target<'_>, addrs: &[Arc<str>]) -> bool {
+        self.last_placement(target).is_some_and(|placement| {
+            let servers = self.inner.resolver.servers_of(&placement, addrs);
+            servers.leader.iter().chain(&servers.followers).any(|server| !addrs.contains(&server.addr))
+        })
+    }
+
+    fn last_placement(&self, target: Target<'_>) -> Option<Placement> {
+        let map = self.inner.topics.get_last(target.topic)?;
+        map.partitions.get(target.partition as usize).cloned()
+    }
+
+    /// Draws from the error of a server what it says about where a partition is.
     pub(crate) fn note(&self, target: Target<'_>, error: ApiError) -> ApiError {
-        match (error.reason, error.get(meta::LEADER_ADDR)) {
-            (Reason::NotLeader, Some(leader)) => {
-                self.inner.topics.learn_leader(target.topic, target.partition, leader);
+        let Target { topic, partition, replica } = target;
+        match error.reason {
+            Reason::NotLeader => {
+                self.inner.topics.learn_leader(topic, partition, &error);
+                if matches!(replica, Replica::Any(_)) {
+                    // It holds no replica, although it was thought to.
+                    self.inner.topics.doubt(topic);
+                }
+            }
+            Reason::TopicNotFound | Reason::PartitionNotFound => {
+                // Another server has told of it, so that this one may only be behind. If it is gone, the next one that is
+                // asked where it is says so.
+                self.inner.topics.doubt(topic);
+                return ApiError { reason: Reason::NoLeader, ..error };
             }
             _ if error.reason.code() == tonic::Code::Unavailable || error.reason == Reason::Deadline => {
-                self.inner.topics.doubt(target.topic);
+                self.inner.topics.doubt(topic);
             }
             _ => {}
         }
         error
+    }
+
+    /// Takes note of how a stream from a server ended.
+    pub(crate) fn stream_ended(&self, addr: &str, error: &ApiError) {
+        self.inner.resolver.ended(addr, Some(error));
+    }
+
+    /// Waits until a server is said to be gone that was there when this was called.
+    pub(crate) fn gone(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.resolver.gone(addr)
+    }
+
+    /// As [`Client::gone`], and also if the server is to be taken away.
+    pub(crate) fn out_of_service(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.resolver.out_of_service(addr)
     }
 
     /// The partitions of a topic, from memory if they are known; `create` makes the topic where the server lets us.
@@ -240,15 +299,18 @@ impl Client {
         create: bool,
         deadline: Instant,
     ) -> Result<Arc<TopicMap>, ApiError> {
-        // Addresses first: the topic names its servers by id.
-        self.learn_servers(deadline).await?;
         let request = v1::DescribeTopicRequest { name: topic.to_string(), create_missing: create };
-        let call = |channel| {
+        let call = |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).describe_topic(request).await }
+            async move { cluster_service(connection).describe_topic(request).await }
         };
         let (answer, _) = self.call_any_until(deadline, true, call).await?;
-        Ok(self.inner.topics.learn(topic, &answer.topic.unwrap_or_default(), &self.inner.resolver))
+        let map = self.inner.topics.learn(topic, &answer.topic.unwrap_or_default());
+        let resolver = &self.inner.resolver;
+        if !resolver.is_watched() || !resolver.knows_all(map.servers()) {
+            self.learn_servers(deadline).await?;
+        }
+        Ok(map)
     }
 
     /// The partitions of a topic as they were known last, and whether there is reason to ask again.
@@ -264,16 +326,92 @@ impl Client {
     }
 }
 
-/// The client of `varve.v1.LogService` on a channel, with our limits.
-pub(crate) fn log_service(channel: Channel) -> LogServiceClient<Channel> {
-    LogServiceClient::new(channel)
+/// Finds a server that answers. One that belongs to no cluster yet will do: it may be about to be made one.
+async fn greet(resolver: &Resolver, attempts: Attempts) -> Result<(), ApiError> {
+    let call = |connection| async move {
+        match cluster_service(connection).get_servers(v1::GetServersRequest {}).await {
+            Err(status) if ApiError::from_status(&status).reason == Reason::NotInitialized => {
+                Ok(Response::new(v1::GetServersResponse::default()))
+            }
+            answer => answer,
+        }
+    };
+    let (servers, answered_by) = call_any(resolver, attempts, true, call).await?;
+    resolver.learn(&servers, &answered_by);
+    Ok(())
+}
+
+/// Calls any server, and another when it fails, as the table of errors allows. Tells which one answered.
+async fn call_any<T, F, Fut>(
+    resolver: &Resolver,
+    mut attempts: Attempts,
+    idempotent: bool,
+    call: F,
+) -> Result<(T, Arc<str>), ApiError>
+where
+    F: Fn(Connection) -> Fut,
+    Fut: Future<Output = Result<Response<T>, Status>>,
+{
+    let mut leader: Option<Arc<str>> = None;
+    loop {
+        let addr = match leader.take() {
+            Some(leader) => leader,
+            None => resolver.any().await,
+        };
+        match attempt(resolver, &addr, attempts.timeout(), Connection::to_any, &call).await {
+            Ok((answer, _)) => {
+                resolver.answered(&addr);
+                return Ok((answer, addr));
+            }
+            Err(error) => {
+                leader = leader_of(&error);
+                let is_unreachable = error.reason == Reason::Unreachable;
+                // What it refuses it refuses for a reason that others have too, unless it is about the server itself.
+                let is_its_own = error.retryable(true) && leader.is_none();
+                let others_are_left = is_its_own && resolver.failed(&addr);
+                if is_unreachable && others_are_left {
+                    attempts.elsewhere(error)?;
+                } else {
+                    attempts.after(error, idempotent).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn attempt<T, F, Fut>(
+    resolver: &Resolver,
+    addr: &Arc<str>,
+    timeout: Duration,
+    connection: fn(Channel) -> Connection,
+    call: &F,
+) -> Result<(T, OutstandingCall), ApiError>
+where
+    F: Fn(Connection) -> Fut,
+    Fut: Future<Output = Result<Response<T>, Status>>,
+{
+    let (channel, outstanding) = resolver.begin(addr)?;
+    let answer = match tokio::time::timeout(timeout, call(connection(channel))).await {
+        Ok(answer) => answer.map_err(|status| at(addr, ApiError::from_status(&status))),
+        Err(_) => Err(ApiError::new(
+            Reason::Deadline,
+            format!("{addr} gave no answer within {timeout:?}; try again"),
+        )),
+    };
+    resolver.ended(addr, answer.as_ref().err());
+    Ok((answer?.into_inner(), outstanding))
+}
+
+/// The client of `varve.v1.LogService` on a connection, with our limits.
+pub(crate) fn log_service(connection: Connection) -> LogServiceClient<Connection> {
+    LogServiceClient::new(connection)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-/// The client of `varve.v1.ClusterService` on a channel, with our limits.
-pub(crate) fn cluster_service(channel: Channel) -> ClusterServiceClient<Channel> {
-    ClusterServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+/// The client of `varve.v1.ClusterService` on a connection, with our limits.
+pub(crate) fn cluster_service(connection: Connection) -> ClusterServiceClient<Connection> {
+    ClusterServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 /// Adds to an error of the transport whom it was about; what the server itself said is left as it is.
@@ -298,6 +436,6 @@ pub(crate) fn partition_not_found(topic: &TopicName, partition: u32, partitions:
         .with(meta::PARTITIONS, partitions)
 }
 
-fn leader_of(error: &ApiError) -> Option<String> {
+fn leader_of(error: &ApiError) -> Option<Arc<str>> {
     (error.reason == Reason::NotLeader).then(|| error.get(meta::LEADER_ADDR).map(Into::into))?
 }

@@ -14,8 +14,8 @@ impl Client {
     /// # Errors
     /// `NOT_INITIALIZED` if the server belongs to no cluster yet, or as any call.
     pub async fn cluster_health(&self) -> Result<v1::GetClusterHealthResponse, ClientError> {
-        self.call_any(true, |channel| async move {
-            cluster_service(channel).get_cluster_health(v1::GetClusterHealthRequest {}).await
+        self.call_any(true, |connection| async move {
+            cluster_service(connection).get_cluster_health(v1::GetClusterHealthRequest {}).await
         })
         .await
     }
@@ -27,8 +27,8 @@ impl Client {
     /// `CLUSTER_EXISTS`, or as any call. If the answer was lost the cluster may have been made:
     /// [`ClientError::may_have_happened`].
     pub async fn init_cluster(&self) -> Result<String, ClientError> {
-        let call = self.call_any(false, |channel| async move {
-            cluster_service(channel).init_cluster(v1::InitClusterRequest {}).await
+        let call = self.call_any(false, |connection| async move {
+            cluster_service(connection).init_cluster(v1::InitClusterRequest {}).await
         });
         Ok(call.await?.cluster_id)
     }
@@ -68,9 +68,9 @@ impl Client {
     ) -> Result<NodeId, ClientError> {
         let request = v1::TransferLeadershipRequest { topic, partition, to: to.map(NodeId::get) };
         // Done twice it ends with the same leader, but only if that one is named.
-        let call = self.call_any(to.is_some(), |channel| {
+        let call = self.call_any(to.is_some(), |connection| {
             let request = request.clone();
-            async move { cluster_service(channel).transfer_leadership(request).await }
+            async move { cluster_service(connection).transfer_leadership(request).await }
         });
         Ok(NodeId::new(call.await?.leader))
     }
@@ -82,8 +82,8 @@ impl Client {
     /// `NODE_NOT_FOUND`, `CHANGE_REFUSED` if what is left could not hold the replicas, or as any call.
     pub async fn decommission(&self, server: NodeId, cancel: bool) -> Result<v1::Server, ClientError> {
         let request = v1::DecommissionServerRequest { id: server.get(), cancel };
-        let call = self.call_any(true, |channel| async move {
-            cluster_service(channel).decommission_server(request).await
+        let call = self.call_any(true, |connection| async move {
+            cluster_service(connection).decommission_server(request).await
         });
         Ok(call.await?.server.unwrap_or_default())
     }

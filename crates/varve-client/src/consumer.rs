@@ -2,6 +2,7 @@
 
 mod batch;
 mod builder;
+mod lag;
 mod reader;
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 use varve_record::Limits;
 
 pub use self::batch::{ConsumedBatch, ConsumedRecord};
-pub use self::builder::{ConsumerBuilder, PREFETCH_PIECES, ReadFrom};
+pub use self::builder::{ConsumerBuilder, HEARTBEAT_INTERVAL, PREFETCH_PIECES, ReadFrom};
 
 use self::reader::{Piece, Session};
 use crate::{Client, ClientError};

@@ -31,22 +31,30 @@ mod backoff;
 mod channel;
 mod client;
 mod cluster;
+mod connection;
 mod consumer;
 mod error;
+mod lookup;
 mod options;
 mod partitioner;
 mod picker;
 mod producer;
 mod resolver;
+mod roster;
 mod topics;
 
 pub use address::{AddressError, ClusterAddress, DEFAULT_PORT, MEMBERS_MAX};
 pub use client::Client;
-pub use consumer::{ConsumedBatch, ConsumedRecord, Consumer, ConsumerBuilder, PREFETCH_PIECES, ReadFrom};
+pub use consumer::{
+    ConsumedBatch, ConsumedRecord, Consumer, ConsumerBuilder, HEARTBEAT_INTERVAL, PREFETCH_PIECES, ReadFrom,
+};
 pub use error::ClientError;
-pub use options::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CONNECT_TIMEOUT, ClientBuilder};
+pub use lookup::{Lookup, SystemLookup};
+pub use options::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CONNECT_TIMEOUT, ClientBuilder, SERVERS_INTERVAL};
 pub use partitioner::partition_of_key;
-pub use picker::{PartitionServers, PickFollower, PickLeader, Picker};
+pub use picker::{
+    PartitionServer, PartitionServers, PickFewestOutstanding, PickFollower, PickLeader, PickNearest, Picker,
+};
 pub use producer::{
     ACK_TIMEOUT, Acks, DELIVERY_TIMEOUT, Delivered, Delivery, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES,
     Producer, ProducerBuilder, ProducerRecord,

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use varve_env::Env;
 
-use crate::picker::{PickFollower, Picker};
+use crate::lookup::{Lookup, SystemLookup};
+use crate::picker::{PickFollower, PickNearest, Picker};
 use crate::{Client, ClientError, ClusterAddress};
 
 /// How long making a connection may take, unless set otherwise.
@@ -12,6 +13,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take with all its attempts, unless set otherwise.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the servers of a cluster are asked for where they cannot be watched, unless set otherwise.
+pub const SERVERS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a client does where there is a choice. Made by [`Client::builder`].
 #[derive(Debug, Clone)]
@@ -19,7 +22,11 @@ pub struct ClientBuilder {
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_timeout: Duration,
     pub(crate) call_timeout: Duration,
+    pub(crate) servers_interval: Duration,
     pub(crate) read_picker: Arc<dyn Picker>,
+    rack: Option<String>,
+    /// Without it names are left to the network.
+    pub(crate) lookup: Option<Arc<dyn Lookup>>,
     pub(crate) env: Env,
 }
 
@@ -29,7 +36,10 @@ impl ClientBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             attempt_timeout: ATTEMPT_TIMEOUT,
             call_timeout: CALL_TIMEOUT,
+            servers_interval: SERVERS_INTERVAL,
             read_picker: Arc::new(PickFollower::default()),
+            rack: None,
+            lookup: Some(Arc::new(SystemLookup)),
             env: Env::real(),
         }
     }
@@ -55,17 +65,45 @@ impl ClientBuilder {
         self
     }
 
-    /// Which replica is read ([`PickFollower`], round-robin). Linearizable reads go to the leader whatever is set.
+    /// How often the servers of a cluster are asked for where they cannot be watched ([`SERVERS_INTERVAL`]).
+    #[must_use]
+    pub fn servers_interval(mut self, interval: Duration) -> Self {
+        self.servers_interval = interval;
+        self
+    }
+
+    /// Which replica is read: [`PickFollower`] (round-robin, the default), [`PickFewestOutstanding`], or one of your own.
+    /// Linearizable reads go to the leader whatever is set.
+    ///
+    /// [`PickFewestOutstanding`]: crate::PickFewestOutstanding
     #[must_use]
     pub fn read_picker(mut self, picker: Arc<dyn Picker>) -> Self {
         self.read_picker = picker;
         self
     }
 
-    /// The world to run in: the real one unless in a simulation. Its clock, entropy and network are used.
+    /// The rack or zone in which this client runs: reads go to the servers of that rack where it has any of the partition
+    /// ([`PickNearest`]); the picker that is set chooses among them.
+    #[must_use]
+    pub fn rack(mut self, rack: impl Into<String>) -> Self {
+        self.rack = Some(rack.into());
+        self
+    }
+
+    /// What looks up the names in the address ([`SystemLookup`]). Each address of a name is tried in turn, and the name is
+    /// looked up anew when all have failed.
+    #[must_use]
+    pub fn lookup(mut self, lookup: Arc<dyn Lookup>) -> Self {
+        self.lookup = Some(lookup);
+        self
+    }
+
+    /// The world to run in: the real one unless in a simulation. Its clock, entropy and network are used; names are left
+    /// to its network, unless [`ClientBuilder::lookup`] is set afterwards.
     #[must_use]
     pub fn env(mut self, env: Env) -> Self {
         self.env = env;
+        self.lookup = None;
         self
     }
 
@@ -73,8 +111,11 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// If the address names no cluster, or none of its members answers within the call timeout.
-    pub async fn connect(self, address: &str) -> Result<Client, ClientError> {
+    pub async fn connect(mut self, address: &str) -> Result<Client, ClientError> {
         let address: ClusterAddress = address.parse()?;
+        if let Some(rack) = self.rack.take() {
+            self.read_picker = Arc::new(PickNearest::among(rack, self.read_picker));
+        }
         Client::open(address, self).await
     }
 }

@@ -1,73 +1,77 @@
 //! Which server a call about a partition goes to.
 
-use std::fmt::Debug;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod fewest;
+mod follower;
+mod leader;
+mod nearest;
 
-/// The servers that hold a partition, each as host:port.
+use std::fmt::Debug;
+use std::sync::Arc;
+
+pub use self::fewest::PickFewestOutstanding;
+pub use self::follower::PickFollower;
+pub use self::leader::PickLeader;
+pub use self::nearest::PickNearest;
+
+/// The servers that hold a partition, and can be used now as far as is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionServers {
     /// The leader, if there is one and its address is known.
-    pub leader: Option<String>,
+    pub leader: Option<PartitionServer>,
     /// The other replicas whose addresses are known.
-    pub followers: Vec<String>,
+    pub followers: Vec<PartitionServer>,
+}
+
+impl PartitionServers {
+    /// Those of them of which something is so.
+    pub(crate) fn filtered(&self, is_so: impl Fn(&&PartitionServer) -> bool) -> Self {
+        Self {
+            leader: self.leader.as_ref().filter(&is_so).cloned(),
+            followers: self.followers.iter().filter(&is_so).cloned().collect(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.leader.is_none() && self.followers.is_empty()
+    }
+}
+
+/// A server that holds a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionServer {
+    /// Where it is, as host:port.
+    pub addr: Arc<str>,
+    /// Its rack or zone; empty where none is configured.
+    pub rack: Arc<str>,
+    /// Calls of this client to it that are under way, streams included.
+    pub outstanding: usize,
 }
 
 /// Picks a server for each call, so that nothing has to be restarted when the leader moves.
 pub trait Picker: Send + Sync + Debug {
     /// The server to call, or `None` if there is none to call now.
-    fn pick<'a>(&self, servers: &'a PartitionServers) -> Option<&'a str>;
-}
-
-/// Picks the leader: for appends and linearizable reads.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PickLeader;
-
-impl Picker for PickLeader {
-    fn pick<'a>(&self, servers: &'a PartitionServers) -> Option<&'a str> {
-        servers.leader.as_deref()
-    }
-}
-
-/// Picks the followers in turn, and the leader where there are none: for reads, so that the leader is left to appends.
-#[derive(Debug, Default)]
-pub struct PickFollower {
-    turn: AtomicUsize,
-}
-
-impl Picker for PickFollower {
-    fn pick<'a>(&self, servers: &'a PartitionServers) -> Option<&'a str> {
-        if servers.followers.is_empty() {
-            return servers.leader.as_deref();
-        }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        Some(&servers.followers[turn % servers.followers.len()])
-    }
+    fn pick<'a>(&self, servers: &'a PartitionServers) -> Option<&'a PartitionServer>;
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use super::*;
 
-    fn servers(leader: Option<&str>, followers: &[&str]) -> PartitionServers {
+    /// A server of a rack, as `name@rack`, with calls under way.
+    pub(crate) fn server(text: &str, outstanding: usize) -> PartitionServer {
+        let (addr, rack) = text.split_once('@').unwrap_or((text, ""));
+        PartitionServer { addr: addr.into(), rack: rack.into(), outstanding }
+    }
+
+    pub(crate) fn servers(leader: Option<&str>, followers: &[&str]) -> PartitionServers {
         PartitionServers {
-            leader: leader.map(Into::into),
-            followers: followers.iter().map(|f| f.to_string()).collect(),
+            leader: leader.map(|leader| server(leader, 0)),
+            followers: followers.iter().map(|follower| server(follower, 0)).collect(),
         }
     }
 
-    #[test]
-    fn leader_only() {
-        assert_eq!(PickLeader.pick(&servers(Some("a"), &["b"])), Some("a"));
-        assert_eq!(PickLeader.pick(&servers(None, &["b"])), None);
-    }
-
-    #[test]
-    fn followers_in_turn_leader_where_none() {
-        let picker = PickFollower::default();
-        let both = servers(Some("a"), &["b", "c"]);
-        let picked: Vec<_> = (0..4).map(|_| picker.pick(&both)).collect();
-        assert_eq!(picked, [Some("b"), Some("c"), Some("b"), Some("c")]);
-        assert_eq!(picker.pick(&servers(Some("a"), &[])), Some("a"));
-        assert_eq!(picker.pick(&servers(None, &[])), None);
+    pub(crate) fn picked(picker: &dyn Picker, servers: &PartitionServers, times: usize) -> Vec<String> {
+        let pick = |_| picker.pick(servers).map_or_else(String::new, |server| server.addr.to_string());
+        (0..times).map(pick).collect()
     }
 }

@@ -192,7 +192,9 @@ impl Producer {
 
     fn start(&self, partition: u32) -> Partition {
         let queue = Arc::new(Queue::new(self.options.clone()));
-        let template = Template { topic: self.topic.clone(), partition, acks: self.options.acks };
+        let Self { topic, options, .. } = self;
+        let (acks, idempotent) = (options.acks, options.idempotent);
+        let template = Template { topic: topic.clone(), partition, acks, idempotent };
         let worker = Worker::new(
             self.client.clone(),
             template,

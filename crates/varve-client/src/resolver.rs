@@ -1,146 +1,272 @@
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+mod link;
+mod rotation;
+mod seeds;
+mod watcher;
 
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 use tonic::transport::Channel;
-use varve_api::error::ApiError;
+use varve_api::error::{ApiError, Reason};
 use varve_api::v1::GetServersResponse;
 use varve_record::NodeId;
 
+use self::link::Link;
+use self::rotation::Rotation;
+use self::seeds::{SeedAddress, Seeds};
+use crate::connection::OutstandingCall;
+use crate::picker::{PartitionServer, PartitionServers};
+use crate::roster::Roster;
+use crate::topics::Placement;
 use crate::{ClientBuilder, ClusterAddress, channel};
 
-/// Most servers that a client remembers; no cluster has so many.
-const SERVERS_MAX: usize = 1024;
+pub(crate) use self::watcher::Watcher;
 
 /// Knows the servers of the cluster, and keeps a channel to each.
 #[derive(Debug)]
 pub(crate) struct Resolver {
-    /// What the user named: asked first, and again when all else fails.
-    seeds: Vec<String>,
+    seeds: Seeds,
+    options: ClientBuilder,
+    roster: watch::Sender<Arc<Roster>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    servers: BTreeMap<NodeId, String>,
-    channels: HashMap<String, Channel>,
-    /// Which of the servers and seeds is asked what any server can answer.
-    turn: usize,
+    links: HashMap<Arc<str>, Link>,
+    rotation: Rotation,
+    /// The seeds as they were looked up last, until all fail.
+    seeds: Option<Vec<SeedAddress>>,
+    /// Whether a server tells of every change, so that what others say is older.
+    is_watched: bool,
 }
 
 impl Resolver {
-    pub(crate) fn new(address: &ClusterAddress) -> Self {
-        Self { seeds: address.members().to_vec(), state: Mutex::default() }
+    pub(crate) fn new(address: &ClusterAddress, options: ClientBuilder) -> Self {
+        let seeds = Seeds::new(address, &options);
+        let roster = watch::Sender::new(Arc::default());
+        Self { seeds, options, roster, state: Mutex::default() }
     }
 
-    /// A server to ask what any can answer: the same one until it fails.
-    pub(crate) fn any(&self) -> String {
-        let state = self.state();
-        let known = state.servers.len() + self.seeds.len();
-        let place = state.turn % known;
-        let server = state.servers.values().chain(&self.seeds).nth(place);
-        server.cloned().expect("an address names at least one member")
-    }
-
-    /// Takes note that a server did not answer, so that another is asked next.
-    pub(crate) fn failed(&self, addr: &str) {
-        if self.any() == addr {
+    /// A server to ask what any can answer: the same one until it fails. Those known come first, then what the user
+    /// named; when all have failed it begins anew, and so with names looked up anew.
+    pub(crate) async fn any(&self) -> Arc<str> {
+        const ROUNDS: usize = 2;
+        for _ in 0..ROUNDS {
+            if let Some(server) = self.next_member() {
+                return server;
+            }
+            let seeds = self.seed_addresses().await;
+            if let Some(seed) = self.state().rotation.next_in_order(seeds.iter().map(|seed| &seed.addr)) {
+                return seed;
+            }
             let mut state = self.state();
-            state.turn = state.turn.wrapping_add(1);
+            state.rotation.start_over();
+            state.seeds = None;
+        }
+        self.seeds.first()
+    }
+
+    fn next_member(&self) -> Option<Arc<str>> {
+        let (roster, entropy) = (self.roster(), &*self.options.env.entropy);
+        let rotation = &mut self.state().rotation;
+        let in_service = rotation.next(roster.addrs(true), entropy);
+        in_service.or_else(|| rotation.next(roster.addrs(false), entropy))
+    }
+
+    async fn seed_addresses(&self) -> Vec<SeedAddress> {
+        if let Some(seeds) = &self.state().seeds {
+            return seeds.clone();
+        }
+        let seeds = self.seeds.look_up().await;
+        self.state().seeds = Some(seeds.clone());
+        seeds
+    }
+
+    /// Takes note that a server did not answer, so that another is asked next. Says whether there is one that was not
+    /// tried yet.
+    pub(crate) fn failed(&self, addr: &Arc<str>) -> bool {
+        let roster = self.roster();
+        let mut state = self.state();
+        state.rotation.failed(addr);
+        let seeds = state.seeds.iter().flatten().map(|seed| &seed.addr);
+        let members = roster.addrs(true).chain(roster.addrs(false));
+        members.chain(seeds).any(|addr| !state.rotation.was_tried(addr))
+    }
+
+    /// Takes note that a server answered what any can.
+    pub(crate) fn answered(&self, addr: &Arc<str>) {
+        self.state().rotation.answered(addr);
+    }
+
+    /// Takes note of how a call to a server ended: one that cannot be reached is not read from for a while.
+    pub(crate) fn ended(&self, addr: &str, error: Option<&ApiError>) {
+        let is_away = |error: &ApiError| {
+            let away =
+                [Reason::Unreachable, Reason::ConnectionLost, Reason::ShuttingDown, Reason::NotInitialized];
+            away.contains(&error.reason) || error.reason == Reason::Deadline
+        };
+        if let Some(link) = self.state().links.get_mut(addr) {
+            match error {
+                None => link.works(),
+                Some(error) if is_away(error) => link.failed(),
+                Some(_) => {}
+            }
         }
     }
 
-    /// The address of a server.
-    pub(crate) fn address(&self, id: NodeId) -> Option<String> {
-        self.state().servers.get(&id).cloned()
-    }
-
-    /// The channel to a server.
+    /// The channel to a server, and a call counted on it.
     ///
     /// # Errors
     /// If the address is none.
-    pub(crate) fn channel(&self, addr: &str, options: &ClientBuilder) -> Result<Channel, ApiError> {
+    pub(crate) fn begin(&self, addr: &Arc<str>) -> Result<(Channel, OutstandingCall), ApiError> {
         let mut state = self.state();
-        if let Some(channel) = state.channels.get(addr) {
-            return Ok(channel.clone());
+        if let Some(link) = state.links.get(addr) {
+            return Ok(link.begin());
         }
-        let channel = channel::open(addr, options.connect_timeout, &options.env.network)?;
-        state.channels.insert(addr.into(), channel.clone());
-        Ok(channel)
+        let authority = state.authority(addr);
+        let options = &self.options;
+        let link = Link::new(channel::open(addr, &authority, options.connect_timeout, &options.env.network)?);
+        let begun = link.begin();
+        state.links.insert(addr.clone(), link);
+        Ok(begun)
     }
 
-    /// Takes over what a server said about the cluster.
-    pub(crate) fn update(&self, answer: GetServersResponse, answered_by: &str) {
-        let servers = answer.servers.into_iter().take(SERVERS_MAX);
-        let servers = servers.filter(|server| !server.rpc_addr.is_empty());
-        let mut servers: BTreeMap<_, _> =
-            servers.map(|server| (NodeId::new(server.id), server.rpc_addr)).collect();
-        if let (1, Some(mut only)) = (servers.len(), servers.first_entry()) {
-            // A lone server is where it was reached, whatever it believes: it may stand behind a forwarded port.
-            only.insert(answered_by.into());
-        }
-        let mut state = self.state();
-        let is_known =
-            |addr: &String| servers.values().any(|server| server == addr) || self.seeds.contains(addr);
-        state.channels.retain(|addr, _| is_known(addr));
-        state.servers = servers;
+    /// The servers of a partition: those that can be used now, as far as is known, and have not failed for the caller; all,
+    /// where that leaves none.
+    pub(crate) fn servers_of(&self, placement: &Placement, avoided: &[Arc<str>]) -> PartitionServers {
+        let roster = self.roster();
+        let state = self.state();
+        let server = |addr: &Arc<str>| PartitionServer {
+            addr: addr.clone(),
+            rack: roster.at(addr).map(|member| member.rack.clone()).unwrap_or_default(),
+            outstanding: state.links.get(addr).map_or(0, Link::outstanding),
+        };
+        let leader =
+            placement.leader.as_ref().and_then(|leader| leader.addr(&roster)).map(|addr| server(&addr));
+        let is_leader = |addr: &Arc<str>| leader.as_ref().is_some_and(|leader| leader.addr == *addr);
+        let members = placement.replicas.iter().filter_map(|id| roster.members.get(id));
+        let followers = members.map(|member| &member.addr).filter(|addr| !is_leader(addr)).map(server);
+        let all = PartitionServers { followers: followers.collect(), leader: leader.clone() };
+
+        let works = |server: &&PartitionServer| {
+            state.links.get(&server.addr).is_none_or(Link::seems_to_work) && !avoided.contains(&server.addr)
+        };
+        let in_service = |server: &&PartitionServer| {
+            roster.at(&server.addr).is_none_or(|member| member.is_in_service()) && works(server)
+        };
+        let usable = all.filtered(in_service);
+        let usable = if usable.is_empty() { all.filtered(works) } else { usable };
+        if usable.is_empty() { all } else { usable }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    /// The leader of a partition, whatever is thought of it.
+    pub(crate) fn leader_of(&self, placement: &Placement) -> Option<Arc<str>> {
+        placement.leader.as_ref()?.addr(&self.roster())
+    }
+
+    /// Whether all of these servers are known.
+    pub(crate) fn knows_all<'a>(&self, mut ids: impl Iterator<Item = &'a NodeId>) -> bool {
+        let roster = self.roster();
+        ids.all(|id| roster.members.contains_key(id))
+    }
+
+    /// Whether a server tells of every change.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.state().is_watched
+    }
+
+    /// Waits until a server is said to be gone that was there when this was called.
+    pub(crate) fn gone(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+        self.left(addr, |roster, addr| roster.at(addr).is_some_and(|member| member.is_alive))
+    }
+
+    /// As [`Resolver::gone`], and also if the server is to be taken away.
+    pub(crate) fn out_of_service(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+        self.left(addr, |roster, addr| roster.at(addr).is_some_and(|member| member.is_in_service()))
+    }
+
+    /// Waits until something is no longer so of a server that is so now. What is not so now may be a mistake of who said
+    /// it, and is not waited for.
+    fn left(
+        &self,
+        addr: &Arc<str>,
+        is_so: fn(&Roster, &str) -> bool,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let mut rosters = self.roster.subscribe();
+        let addr = addr.clone();
+        let was_so = is_so(&rosters.borrow_and_update(), &addr);
+        async move {
+            if !was_so || rosters.wait_for(|roster| !is_so(roster, &addr)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Takes over what a server answered about the cluster. Where changes are watched it may be older than what is known,
+    /// and only tells of servers that are not.
+    pub(crate) fn learn(&self, answer: &GetServersResponse, answered_by: &str) {
+        let is_watched = self.is_watched();
+        self.take(answer, answered_by, is_watched);
+    }
+
+    fn take(&self, answer: &GetServersResponse, answered_by: &str, only_new: bool) {
+        let mut roster = Roster::new(answer, answered_by);
+        let known = self.roster();
+        if roster.is_empty() || self.is_foreign(&roster, &known, answered_by) {
+            return;
+        }
+        if only_new {
+            let mut both = Roster::clone(&known);
+            both.extend(roster);
+            roster = both;
+        }
+        let mut state = self.state();
+        let State { links, seeds, rotation, .. } = &mut *state;
+        let is_seed = |addr: &Arc<str>| seeds.iter().flatten().any(|seed| seed.addr == *addr);
+        let is_known = |addr: &Arc<str>| roster.at(addr).is_some() || is_seed(addr);
+        links.retain(|addr, _| is_known(addr));
+        rotation.retain(is_known);
+        self.roster.send_if_modified(|known| {
+            let is_new = **known != roster;
+            if is_new {
+                *known = Arc::new(roster);
+            }
+            is_new
+        });
+    }
+
+    /// Whether an answer is about another cluster than ours, from a server that the user did not name: then the address of
+    /// one of our servers was given to another.
+    fn is_foreign(&self, roster: &Roster, known: &Roster, answered_by: &str) -> bool {
+        let is_other = !known.cluster_id.is_empty() && known.cluster_id != roster.cluster_id;
+        if is_other {
+            let (ours, theirs) = (&known.cluster_id, &roster.cluster_id);
+            tracing::warn!(
+                server = answered_by,
+                ours,
+                theirs,
+                "server belongs to another cluster than before"
+            );
+        }
+        is_other && !self.state().seeds.iter().flatten().any(|seed| *seed.addr == *answered_by)
+    }
+
+    fn roster(&self) -> Arc<Roster> {
+        self.roster.borrow().clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use varve_api::v1::Server;
-
-    use super::*;
-
-    fn resolver(address: &str) -> Resolver {
-        Resolver::new(&address.parse().expect("a good address"))
-    }
-
-    fn servers(addrs: &[&str]) -> GetServersResponse {
-        let server = |(id, addr): (usize, &&str)| Server {
-            id: id as u64,
-            rpc_addr: addr.to_string(),
-            ..Server::default()
-        };
-        GetServersResponse {
-            servers: addrs.iter().enumerate().map(server).collect(),
-            cluster_id: String::new(),
-        }
-    }
-
-    #[test]
-    fn asks_the_same_server_until_it_fails_then_the_next() {
-        let resolver = resolver("a:1,b:1");
-        assert_eq!(resolver.any(), "a:1");
-        resolver.failed("b:1");
-        assert_eq!(resolver.any(), "a:1");
-        resolver.failed("a:1");
-        assert_eq!(resolver.any(), "b:1");
-        resolver.failed("b:1");
-        assert_eq!(resolver.any(), "a:1");
-    }
-
-    #[test]
-    fn a_lone_server_is_where_it_was_reached() {
-        let resolver = resolver("forwarded:9");
-        resolver.update(servers(&["10.0.0.1:8400"]), "forwarded:9");
-        assert_eq!(resolver.address(NodeId::new(0)).as_deref(), Some("forwarded:9"));
-    }
-
-    #[test]
-    fn several_servers_are_where_they_say_and_seeds_stay() {
-        let resolver = resolver("seed:9");
-        resolver.update(servers(&["a:1", "b:1"]), "seed:9");
-        assert_eq!(resolver.address(NodeId::new(1)).as_deref(), Some("b:1"));
-        let mut asked = Vec::new();
-        for _ in 0..3 {
-            asked.push(resolver.any());
-            resolver.failed(&resolver.any());
-        }
-        assert_eq!(asked, ["a:1", "b:1", "seed:9"]);
+impl State {
+    /// What the user calls the server at an address.
+    fn authority(&self, addr: &Arc<str>) -> Arc<str> {
+        let seed = self.seeds.iter().flatten().find(|seed| seed.addr == *addr);
+        seed.map_or_else(|| addr.clone(), |seed| seed.name.clone())
     }
 }

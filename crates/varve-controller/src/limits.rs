@@ -28,7 +28,7 @@ pub const ADDRESS_BYTES_MAX: usize = 259;
 pub const RACK_BYTES_MAX: usize = 249;
 
 /// Entries in one [`crate::Command::Report`], of each kind. A node that has more to say sends several.
-pub const REPORT_ENTRIES_MAX: usize = PARTITIONS_MAX;
+pub const REPORT_ENTRIES_MAX: usize = 1_000;
 
 /// Partitions whose members change at the same time, in the whole cluster: each may copy a whole partition.
 pub const CHANGES_IN_FLIGHT_MAX: usize = 64;

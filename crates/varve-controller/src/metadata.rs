@@ -1,16 +1,18 @@
 //! The state.
 
+mod nodes;
+mod replicas;
+mod topics;
+
 use crate::command::{Applied, Command, Response};
-use crate::limits::{PARTITIONS_MAX, REPLICATION_FACTOR_MAX, REPORT_ENTRIES_MAX};
+use crate::limits::REPORT_ENTRIES_MAX;
 use crate::nodes::{Nodes, Site};
 use crate::placements::{Placements, StoredPlacements};
 use crate::producers::Producers;
-use crate::spread::Spread;
-use crate::{Leading, MetadataError, Node, Placement, SettingsChange, Topic};
+use crate::{Leading, Node, Placement, Topic};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use varve_api::TopicName;
 use varve_record::{NodeId, PartitionId};
 
 /// The cluster's metadata. A clone shares what it can: it costs next to nothing, and a change of the one copies only the
@@ -141,9 +143,20 @@ impl Metadata {
         self.revision
     }
 
-    /// The table of nodes.
-    pub(crate) fn node_table(&self) -> &Nodes {
-        &self.nodes
+    /// The report of what a node knows and the metadata do not, cut to what one report takes; nothing where there is no news.
+    #[must_use]
+    pub fn report_of(
+        &self,
+        node: NodeId,
+        leading: impl IntoIterator<Item = Leading>,
+        damaged: impl IntoIterator<Item = PartitionId>,
+    ) -> Option<Command> {
+        let leading = leading.into_iter().filter(|leading| self.placements.is_news(node, leading));
+        let damaged = damaged.into_iter().filter(|id| self.placements.is_news_of_damage(node, *id));
+        let leading: Vec<_> = leading.take(REPORT_ENTRIES_MAX).collect();
+        let damaged: Vec<_> = damaged.take(REPORT_ENTRIES_MAX).collect();
+        let news = !leading.is_empty() || !damaged.is_empty();
+        news.then_some(Command::Report { node, leading, damaged })
     }
 
     /// The table of placements.
@@ -195,200 +208,12 @@ impl Metadata {
         self.revision += 1;
         Ok(response)
     }
-
-    fn create_topic(&mut self, name: &str, partitions: u32, new: Topic, alive: &[NodeId]) -> Applied {
-        TopicName::new(name).map_err(|_| MetadataError::TopicName(name.to_owned()))?;
-        if self.topics.contains_key(name) {
-            return Err(MetadataError::TopicExists(name.to_owned()));
-        }
-        if partitions == 0 {
-            return Err(MetadataError::Zero("partition"));
-        }
-        if new.replication_factor == 0 {
-            return Err(MetadataError::Zero("replica"));
-        }
-        // Logs from before there were nodes hold topics with any factor: what was accepted once stays accepted.
-        if new.replication_factor > REPLICATION_FACTOR_MAX && !self.nodes.is_untouched() {
-            return Err(too_many_replicas(new.replication_factor));
-        }
-        let topic = Topic { partitions: self.number_partitions(partitions)?, ..new };
-        let name: Arc<str> = name.into();
-        self.place_partitions(&name, &topic, 0, alive);
-        Arc::make_mut(&mut self.topics).insert(name, Arc::new(topic.clone()));
-        self.changed(Response::Topic(topic))
-    }
-
-    fn alter_topic(
-        &mut self,
-        name: &str,
-        partitions: Option<u32>,
-        change: &SettingsChange,
-        alive: &[NodeId],
-    ) -> Applied {
-        let Some((name, topic)) = self.topics.get_key_value(name) else {
-            return Err(MetadataError::TopicNotFound(name.to_owned()));
-        };
-        let (name, before) = (Arc::clone(name), Arc::clone(topic));
-        let has = before.partitions.len();
-        let wanted = partitions.map_or(has, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        if wanted < has {
-            return Err(MetadataError::FewerPartitions { topic: name.to_string(), has, wanted });
-        }
-        let mut topic = Topic::clone(&before);
-        topic.partitions.extend(self.number_partitions(u32::try_from(wanted - has).unwrap_or(u32::MAX))?);
-        topic.settings.change(change);
-        if topic == *before {
-            return Ok(Response::Topic(topic));
-        }
-        self.place_partitions(&name, &topic, has, alive);
-        Arc::make_mut(&mut self.topics).insert(name, Arc::new(topic.clone()));
-        self.changed(Response::Topic(topic))
-    }
-
-    fn delete_topic(&mut self, name: &str) -> Applied {
-        if !self.topics.contains_key(name) {
-            return Err(MetadataError::TopicNotFound(name.to_owned()));
-        }
-        let gone = Arc::make_mut(&mut self.topics).remove(name);
-        let gone = gone.map(|topic| topic.partitions.clone()).unwrap_or_default();
-        for id in &gone {
-            self.placements.remove(*id);
-        }
-        self.changed(Response::Deleted(gone))
-    }
-
-    fn number_partitions(&mut self, count: u32) -> Result<Vec<PartitionId>, MetadataError> {
-        let wanted = self.placements.len().saturating_add(usize::try_from(count).unwrap_or(usize::MAX));
-        if wanted > PARTITIONS_MAX {
-            return Err(MetadataError::TooManyPartitions { wanted, max: PARTITIONS_MAX });
-        }
-        let first = self.next_partition;
-        self.next_partition += u64::from(count);
-        Ok((first..self.next_partition).map(PartitionId::new).collect())
-    }
-
-    /// Places the partitions of a topic from the one with number `from` on. While no node is known they get no replicas:
-    /// [`Self::adopt`] follows.
-    fn place_partitions(&mut self, name: &Arc<str>, topic: &Topic, from: usize, alive: &[NodeId]) {
-        let mut spread = Spread::new(&self.nodes, &self.placements, alive);
-        let (old, new) = topic.partitions.split_at(from.min(topic.partitions.len()));
-        for placement in old.iter().filter_map(|id| self.placements.get(*id)) {
-            spread.count(placement);
-        }
-        for (number, id) in (0..).skip(from).zip(new) {
-            let placement = Placement::new(spread.place(*id, topic.replication_factor));
-            self.placements.insert(*id, Arc::clone(name), number, placement);
-        }
-    }
-
-    fn register_node(&mut self, name: &str, site: Site<'_>) -> Applied {
-        let first = self.nodes.is_untouched();
-        let node = Arc::make_mut(&mut self.nodes).register(name, site)?;
-        if first {
-            self.adopt(node.id);
-        }
-        self.changed(Response::Node(node))
-    }
-
-    /// Gives the partitions from before there were nodes to the first one: only the node that kept this log alone can hold
-    /// them, and nobody else can register before it.
-    fn adopt(&mut self, node: NodeId) {
-        let without =
-            |(id, placement): (PartitionId, &Placement)| placement.replicas.is_empty().then_some(id);
-        let ids: Vec<PartitionId> = self.placements.iter().filter_map(without).collect();
-        for id in ids {
-            self.placements.update(id, |placement| *placement = Placement::new(vec![node]));
-        }
-    }
-
-    fn put_node(&mut self, node: Node) -> Applied {
-        if self.nodes.get(node.id) == Some(&node) {
-            return Ok(Response::Node(node));
-        }
-        Arc::make_mut(&mut self.nodes).put(node.clone());
-        self.changed(Response::Node(node))
-    }
-
-    fn remove_node(&mut self, node: NodeId) -> Applied {
-        self.nodes.check_removable(node)?;
-        let replicas = self.placements.load(node).hosted();
-        if replicas > 0 {
-            return Err(MetadataError::NodeInUse { node, replicas });
-        }
-        Arc::make_mut(&mut self.nodes).remove(node);
-        self.changed(Response::Done)
-    }
-
-    fn place_replicas(&mut self, id: PartitionId, replicas: &[NodeId], generation: u64) -> Applied {
-        let placement = self.placements.get(id).ok_or(MetadataError::PartitionNotFound(id))?;
-        let current = placement.generation;
-        if generation != current {
-            return Err(MetadataError::StaleGeneration { partition: id, generation, current });
-        }
-        self.check_replicas(id, placement, replicas)?;
-        if placement.replicas == replicas {
-            return Ok(Response::Placement(placement.clone()));
-        }
-        let placed = self.placements.update(id, |placement| {
-            placement.replace(replicas);
-            placement.clone()
-        });
-        self.changed(placed.map_or(Response::Done, Response::Placement))
-    }
-
-    fn check_replicas(
-        &self,
-        id: PartitionId,
-        placement: &Placement,
-        replicas: &[NodeId],
-    ) -> Result<(), MetadataError> {
-        if replicas.is_empty() {
-            return Err(MetadataError::Zero("replica"));
-        }
-        let max = REPLICATION_FACTOR_MAX as usize;
-        if replicas.len() > max {
-            return Err(MetadataError::TooManyReplicas { wanted: replicas.len(), max });
-        }
-        let mut seen = BTreeSet::new();
-        for node in replicas {
-            if !seen.insert(*node) {
-                return Err(MetadataError::ReplicaTwice { partition: id, node: *node });
-            }
-            if placement.replicas.contains(node) {
-                continue;
-            }
-            if !self.nodes.living(*node)?.is_active() {
-                return Err(MetadataError::NodeDraining(*node));
-            }
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, node: NodeId, leading: &[Leading], damaged: &[PartitionId]) -> Applied {
-        self.nodes.living(node)?;
-        for entries in [leading.len(), damaged.len()] {
-            if entries > REPORT_ENTRIES_MAX {
-                return Err(MetadataError::ReportTooLong { entries, max: REPORT_ENTRIES_MAX });
-            }
-        }
-        let led = leading.iter().filter(|leading| self.placements.report_leading(node, leading)).count();
-        let hurt = damaged.iter().filter(|id| self.placements.report_damaged(node, **id)).count();
-        if led + hurt == 0 {
-            return Ok(Response::Done);
-        }
-        self.changed(Response::Done)
-    }
-}
-
-fn too_many_replicas(wanted: u32) -> MetadataError {
-    let (wanted, max) = (wanted as usize, REPLICATION_FACTOR_MAX as usize);
-    MetadataError::TooManyReplicas { wanted, max }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TopicSettings;
+    use crate::{SettingsChange, TopicSettings};
     use varve_record::Timestamp;
 
     fn create(name: &str, partitions: u32) -> Command {

@@ -1,6 +1,6 @@
 //! Where a partition's replicas are.
 
-use crate::number;
+use crate::{Leading, number};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use varve_record::{NodeId, Term};
@@ -57,15 +57,21 @@ impl Placement {
         self.settled == self.generation && self.leaving.is_empty()
     }
 
-    /// Whether a report that the members are the wanted replicas would change anything.
-    pub(crate) fn awaits_settling(&self) -> bool {
-        !self.is_settled() || !self.initial.is_empty()
-    }
-
     /// The node that shall lead.
     #[must_use]
     pub fn preferred_leader(&self) -> Option<NodeId> {
         self.replicas.first().copied()
+    }
+
+    /// Whether a leader is of a newer term than the last one that is known.
+    pub(crate) fn is_led_anew(&self, leading: &Leading) -> bool {
+        leading.term > self.term || leading.term == self.term && self.leader.is_none()
+    }
+
+    /// Whether a leader says what is not known yet: that the members are the wanted replicas.
+    pub(crate) fn is_settled_by(&self, leading: &Leading) -> bool {
+        let awaited = !self.is_settled() || !self.initial.is_empty();
+        awaited && leading.settled == Some(self.generation)
     }
 
     /// Wants other replicas.

@@ -97,33 +97,34 @@ impl Placements {
 
     /// Takes over what a leader says, and whether that is news.
     pub(crate) fn report_leading(&mut self, node: NodeId, leading: &Leading) -> bool {
-        let Some(placement) = self.get(leading.partition).filter(|placement| placement.hosts(node)) else {
-            return false;
-        };
-        let leads =
-            leading.term > placement.term || (leading.term == placement.term && placement.leader.is_none());
-        let settles = leading.settled == Some(placement.generation) && placement.awaits_settling();
-        if !leads && !settles {
+        if !self.is_news(node, leading) {
             return false;
         }
         let change = |placement: &mut Placement| {
-            if leads {
+            if placement.is_led_anew(leading) {
                 (placement.leader, placement.term) = (Some(node), leading.term);
             }
-            if settles {
+            if placement.is_settled_by(leading) {
                 placement.settle();
             }
         };
         self.update(leading.partition, change).is_some()
     }
 
+    /// Whether what a leader says is not known yet. Nodes that have no replica say nothing that counts.
+    pub(crate) fn is_news(&self, node: NodeId, leading: &Leading) -> bool {
+        let placement = self.get(leading.partition).filter(|placement| placement.hosts(node));
+        placement.is_some_and(|placement| placement.is_led_anew(leading) || placement.is_settled_by(leading))
+    }
+
     /// Takes over that a node's copy is damaged, and whether that is news.
     pub(crate) fn report_damaged(&mut self, node: NodeId, id: PartitionId) -> bool {
-        let known = |placement: &Placement| !placement.hosts(node) || placement.damaged.contains(&node);
-        if self.get(id).is_none_or(known) {
-            return false;
-        }
-        self.update(id, |placement| placement.damaged.insert(node)).is_some()
+        let news = self.is_news_of_damage(node, id);
+        news && self.update(id, |placement| placement.damaged.insert(node)).is_some()
+    }
+
+    pub(crate) fn is_news_of_damage(&self, node: NodeId, id: PartitionId) -> bool {
+        self.get(id).is_some_and(|placement| placement.hosts(node) && !placement.damaged.contains(&node))
     }
 
     fn count(&mut self, placement: &Placement, by: isize) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serf::delegate::MergeDelegate;
 use serf::types::{MemberStatus, SmolStr};
+use tokio::sync::watch;
 
 /// Notices that the others know the local name at another address.
 ///
@@ -17,11 +18,18 @@ pub(crate) struct NameWatch {
     /// Known once the node has started.
     local_addr: Mutex<Option<SocketAddr>>,
     held_at: Mutex<Option<SocketAddr>>,
+    /// Where another live node of the name is, once that is beyond doubt.
+    confirmed: watch::Sender<Option<SocketAddr>>,
 }
 
 impl NameWatch {
     pub(crate) fn new(name: SmolStr) -> Self {
-        Self { name, local_addr: Mutex::new(None), held_at: Mutex::new(None) }
+        Self {
+            name,
+            local_addr: Mutex::new(None),
+            held_at: Mutex::new(None),
+            confirmed: watch::Sender::new(None),
+        }
     }
 
     /// Tells the watch which address is the node's own.
@@ -32,6 +40,15 @@ impl NameWatch {
     /// Where the name was seen since it was last asked, if not here.
     pub(crate) fn take_conflict(&self) -> Option<SocketAddr> {
         self.held_at.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Says where another live node of the name is, or that there is none any more.
+    pub(crate) fn confirm(&self, held_at: Option<SocketAddr>) {
+        self.confirmed.send_if_modified(|confirmed| std::mem::replace(confirmed, held_at) != held_at);
+    }
+
+    pub(crate) fn confirmed(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.confirmed.subscribe()
     }
 
     fn saw(&self, addr: SocketAddr) {

@@ -43,13 +43,17 @@ const EVENTS_QUEUED_MAX: usize = 64;
 
 /// Membership by gossip: this node takes part from [`Gossip::start`] until [`Membership::shutdown`], or until it is dropped.
 pub struct Gossip {
-    name: String,
+    /// The local member as it started.
+    first: Member,
     serf: SerfNode,
     roster: Arc<Roster>,
+    names: Arc<NameWatch>,
     /// One change of tags at a time, so that the last one asked for is the last one told.
     tags: tokio::sync::Mutex<()>,
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
+    /// Where serf's tasks run.
+    runtime: Handle,
 }
 
 impl Gossip {
@@ -75,23 +79,46 @@ impl Gossip {
         let look = Arc::new(Notify::new());
         tasks.spawn(until(&stop, drain(events, look.clone())));
         tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)));
-        let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names);
+        let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names.clone());
         tasks.spawn(until(&stop, joiner.run()));
-        let tags = tokio::sync::Mutex::new(());
-        Ok(Self { name: config.name, serf, roster, tags, stop, tasks: Mutex::new(tasks) })
+        Ok(Self {
+            first: Member {
+                name: config.name,
+                gossip_addr: addr,
+                tags: config.tags,
+                status: MemberStatus::Alive,
+            },
+            serf,
+            roster,
+            names,
+            tags: tokio::sync::Mutex::new(()),
+            stop,
+            tasks: Mutex::new(tasks),
+            runtime: Handle::current(),
+        })
     }
 
     /// Where the others reach this node's gossip, with the port that was bound.
     pub fn addr(&self) -> SocketAddr {
-        *self.serf.advertise_node().address()
+        self.first.gossip_addr
+    }
+
+    /// Where another live node is that has this node's name, once that can be no earlier run of this one any more. The others
+    /// keep to whom they knew first. It is logged as an error as well.
+    pub fn name_conflict(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.names.confirmed()
+    }
+
+    fn take_tasks(&self) -> JoinSet<()> {
+        std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Membership for Gossip {
     fn local(&self) -> Member {
-        self.roster
-            .member(&self.name)
-            .expect("the local member is on the roster from the start, and never taken off")
+        // Of those that left, serf forgets even itself after a day.
+        let gone = || Member { status: MemberStatus::Left, ..self.first.clone() };
+        self.roster.member(&self.first.name).unwrap_or_else(gone)
     }
 
     fn members(&self) -> Vec<Member> {
@@ -135,7 +162,7 @@ impl Membership for Gossip {
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         async move {
-            let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut tasks = self.take_tasks();
             let stopping = async {
                 if let Err(error) = self.serf.shutdown().await {
                     tracing::warn!(%error, "gossip: did not stop cleanly");
@@ -153,18 +180,21 @@ impl Membership for Gossip {
 
 impl Drop for Gossip {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
-        // Serf's own tasks hold each other alive, and its sockets with them, until they are told.
-        if let Ok(runtime) = Handle::try_current() {
-            let serf = self.serf.clone();
-            runtime.spawn(async move { serf.shutdown().await.ok() });
-        }
+        // Serf's own tasks hold each other alive, and its sockets with them, until they are told. Ours take its events until then.
+        let (serf, tasks) = (self.serf.clone(), self.take_tasks());
+        self.runtime.spawn(async move {
+            serf.shutdown().await.ok();
+            drop(tasks);
+        });
     }
 }
 
 impl fmt::Debug for Gossip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gossip").field("name", &self.name).field("addr", &self.addr()).finish_non_exhaustive()
+        f.debug_struct("Gossip")
+            .field("name", &self.first.name)
+            .field("addr", &self.addr())
+            .finish_non_exhaustive()
     }
 }
 
@@ -292,8 +322,7 @@ async fn follow(serf: SerfNode, roster: Arc<Roster>, look: Arc<Notify>) {
 }
 
 async fn refresh(serf: &SerfNode, roster: &Roster) {
-    let members = serf.members().await;
-    roster.update(members.iter().map(member).collect());
+    roster.look(async { serf.members().await.iter().map(member).collect() }).await;
 }
 
 fn member(seen: &serf::types::Member<SmolStr, SocketAddr>) -> Member {

@@ -27,7 +27,10 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(10);
 const CONFLICT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// In how many rounds in a row the name must be seen elsewhere before that is no restart any more, but another live node.
-const CONFLICT_ROUNDS_MIN: u32 = 15;
+const CONFLICT_ROUNDS_MIN: u32 = 10;
+
+/// How many rounds lie between two complaints about that.
+const CONFLICT_LOG_ROUNDS: u32 = 60;
 
 /// Joins until others are seen, and goes on to look for those that should be there.
 pub(crate) struct Joiner {
@@ -143,14 +146,18 @@ impl Joiner {
         }
     }
 
-    /// Whether the others know this node's name at another address. Says so once that can be no restart any more.
+    /// Whether the others know this node's name at another address. Says so once that can be no earlier run of it any more.
     fn judge_conflict(&mut self) -> bool {
         let Some(held_at) = self.names.take_conflict() else {
             self.conflicts = 0;
+            self.names.confirm(None);
             return false;
         };
         self.conflicts += 1;
-        if self.conflicts % CONFLICT_ROUNDS_MIN == 0 {
+        if self.conflicts >= CONFLICT_ROUNDS_MIN {
+            self.names.confirm(Some(held_at));
+        }
+        if self.conflicts == CONFLICT_ROUNDS_MIN || self.conflicts.is_multiple_of(CONFLICT_LOG_ROUNDS) {
             let name = &self.name;
             tracing::error!(%name, %held_at, "gossip: another live node has this node's name, and the others keep to it: \
                 give one of the two another name");

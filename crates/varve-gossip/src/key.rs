@@ -166,9 +166,7 @@ pub enum GossipKeyError {
         reason: String,
     },
     /// The key is of a length that no cipher has.
-    #[error(
-        "a gossip key has 16, 24 or 32 bytes, not {len}: make one with `varve` or `openssl rand -base64 32`"
-    )]
+    #[error("a gossip key has 16, 24 or 32 bytes, not {len}: make one with `varve gossip keygen`")]
     Length {
         /// How many bytes it has.
         len: usize,

@@ -11,12 +11,18 @@ use crate::Member;
 pub(crate) struct Roster {
     members: RwLock<Vec<Member>>,
     version: watch::Sender<u64>,
+    /// One look at a time, so that an older one never comes after a newer.
+    looking: tokio::sync::Mutex<()>,
 }
 
 impl Roster {
     /// A roster with nobody on it.
     pub(crate) fn new() -> Self {
-        Self { members: RwLock::new(Vec::new()), version: watch::Sender::new(0) }
+        Self {
+            members: RwLock::new(Vec::new()),
+            version: watch::Sender::new(0),
+            looking: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// All members, by name.
@@ -35,9 +41,15 @@ impl Roster {
         self.version.subscribe()
     }
 
-    /// Takes what is seen now. The version rises only if that differs.
-    pub(crate) fn update(&self, mut seen: Vec<Member>) {
+    /// Looks who is there, and takes it over. The version rises only if that differs.
+    pub(crate) async fn look(&self, who: impl Future<Output = Vec<Member>>) {
+        let _one_at_a_time = self.looking.lock().await;
+        let mut seen = who.await;
         seen.sort_by(|a, b| a.name.cmp(&b.name));
+        self.update(seen);
+    }
+
+    fn update(&self, seen: Vec<Member>) {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
         if *members == seen {
             return;

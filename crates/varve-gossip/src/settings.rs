@@ -107,3 +107,22 @@ fn memberlist(timing: &GossipTiming, keys: &GossipKeyRing) -> MemberlistOptions 
 fn secret(key: &GossipKey) -> SecretKey {
     SecretKey::try_from(key.as_bytes()).expect("a gossip key has 16, 24 or 32 bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These show in no test of behaviour on a machine with memory and in the time a test has, and the node's life hangs on
+    /// them.
+    #[test]
+    fn what_safety_rests_on_is_set() {
+        let keys = GossipKeyRing::from(GossipKey::from_bytes(&[1; 16]).unwrap());
+        let options = memberlist(&GossipTiming::default(), &keys);
+        assert!(options.gossip_verify_incoming() && options.gossip_verify_outgoing());
+        assert!(options.encryption_algo().is_some() && options.primary_key().is_some());
+        assert!(options.gossip_to_the_dead_time() >= KEEP_GONE, "members that are gone are never taken out");
+        assert!(options.dead_node_reclaim_time() > Duration::ZERO, "a name may come back at another address");
+        let config = GossipConfig::new("a", "127.0.0.1:0".parse().unwrap(), keys);
+        assert!(!serf(&config).enable_id_conflict_resolution(), "nobody is voted out");
+    }
+}

@@ -1,18 +1,21 @@
 //! A log of commands, and the state that they make.
 
 use crate::lead::Lead;
-use crate::raft::{CommandApplier, Group, Responses};
+use crate::raft::{CommandApplier, Group, Responses, SnapshotFile};
 use crate::replica::{Replica, open_log};
-use crate::{GroupError, GroupMembers, GroupSettings, OpenReplicaError, Peers, ProduceError, Progress};
+use crate::{
+    CommandLogSettings, FollowerState, GroupError, GroupMembers, GroupSettings, OpenReplicaError, Peers,
+    ProduceError, Progress,
+};
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use varve_env::{Env, WallClock};
 use varve_record::{Index, NodeId, PartitionId, Timestamp};
-use varve_storage::{Entry, EntryKind, PartitionConfig, PartitionLog, Storage};
+use varve_storage::{Entry, EntryKind, LogId, PartitionConfig, PartitionLog, Storage};
 
 /// Commands that wait; over it whoever proposes waits.
 const COMMANDS_MAX: usize = 256;
@@ -39,6 +42,14 @@ pub trait StateMachine: Clone + Debug + Send + Sync + 'static {
     fn decode(bytes: &[u8]) -> Result<Self::Command, Self::DecodeError>;
     /// Takes a committed command over.
     fn apply(&mut self, command: Self::Command) -> Self::Response;
+    /// The whole state, so that the commands which made it need not be kept. The bytes may differ between members that have
+    /// the same state. At most [`COMMAND_STATE_BYTES_MAX`](crate::COMMAND_STATE_BYTES_MAX), or no snapshot is made.
+    fn snapshot(&self) -> Bytes;
+    /// The state in the bytes of a snapshot, which an older version may have made.
+    ///
+    /// # Errors
+    /// Where they are none that this version knows.
+    fn restore(snapshot: &[u8]) -> Result<Self, Self::DecodeError>;
 }
 
 /// A command that was not carried out, or of which nobody can say.
@@ -101,7 +112,8 @@ impl<S: StateMachine> CommandLog<S> {
             return Err(OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)));
         }
         let log = replica.log().clone();
-        let replayed = env.blocking.run(move || replay(&log, initial)).await?;
+        let file = SnapshotFile::new(log.clone(), env.blocking);
+        let replayed = env.blocking.run(move || replay(&log, &file, initial)).await?;
         let (publish, state) = watch::channel(Arc::new(replayed));
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let owner = Owner { replica: replica.clone(), clock: Arc::clone(&env.clock), publish };
@@ -110,7 +122,7 @@ impl<S: StateMachine> CommandLog<S> {
     }
 
     /// Opens the log, or makes it, and takes part in its group, as [`Partition::join`](crate::Partition::join). The state is
-    /// that of `initial` until commands are known to be committed.
+    /// that of the newest snapshot, or `initial`, until later commands are known to be committed: see [`CommandLog::ready`].
     ///
     /// # Errors
     /// Where its files cannot be read or written, or are damaged.
@@ -122,13 +134,29 @@ impl<S: StateMachine> CommandLog<S> {
         group: &GroupSettings,
         initial: S,
     ) -> Result<Self, OpenReplicaError> {
-        let log = open_log(env, storage, id, PartitionConfig::default()).await?;
+        Self::join_with(env, storage, id, peers, group, initial, CommandLogSettings::default()).await
+    }
+
+    /// As [`CommandLog::join`], with settings.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn join_with(
+        env: &Env,
+        storage: &Storage,
+        id: PartitionId,
+        peers: &Peers,
+        group: &GroupSettings,
+        initial: S,
+        settings: CommandLogSettings,
+    ) -> Result<Self, OpenReplicaError> {
+        let log = open_log(env, storage, id, settings.log.clone()).await?;
         if let Some(damage) = log.damage() {
             return Err(OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)));
         }
         let (publish, state) = watch::channel(Arc::new(initial.clone()));
         let responses = Responses::new();
-        let applier = Box::new(CommandApplier::new(initial, publish, Arc::clone(&responses)));
+        let applier = Box::new(CommandApplier::new(initial, publish, Arc::clone(&responses), settings));
         let group = Group::start(env, storage, id, peers, group, log, applier).await?;
         let way = Way::Group { group: Arc::clone(&group), responses };
         Ok(Self { way, state, lead: Lead::Group(group) })
@@ -189,6 +217,14 @@ impl<S: StateMachine> CommandLog<S> {
         Ok(self.lead.group()?.members())
     }
 
+    /// What this replica knows of the other members while it leads; nothing where it does not.
+    ///
+    /// # Errors
+    /// Where it has no group.
+    pub fn followers(&self) -> Result<BTreeMap<NodeId, FollowerState>, GroupError> {
+        Ok(self.lead.group()?.followers())
+    }
+
     /// As [`Partition::add_learner`](crate::Partition::add_learner).
     ///
     /// # Errors
@@ -217,7 +253,8 @@ impl<S: StateMachine> CommandLog<S> {
     ///
     /// # Errors
     /// As there.
-    pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
+    pub async fn transfer_leadership(&self, to: impl Into<Option<NodeId>>) -> Result<(), GroupError> {
+        let to = to.into();
         self.lead.group()?.transfer_leadership(to).await
     }
 
@@ -226,6 +263,18 @@ impl<S: StateMachine> CommandLog<S> {
         if let Lead::Group(group) = &self.lead {
             group.stop().await;
         }
+    }
+
+    /// The log's last entry, committed or not.
+    #[must_use]
+    pub fn last_log_id(&self) -> Option<LogId> {
+        self.lead.log().last_log_id()
+    }
+
+    /// Whether it takes part no more: it was stopped, or could not go on. Only a new start finds out what the disk holds.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.lead.watch().borrow().stopped
     }
 
     /// The state as it is.
@@ -284,10 +333,20 @@ impl<S: StateMachine> Owner<S> {
     }
 }
 
-fn replay<S: StateMachine>(log: &PartitionLog, mut state: S) -> Result<S, OpenReplicaError> {
-    let Some(last) = log.last_log_id() else { return Ok(state) };
+fn replay<S: StateMachine>(
+    log: &PartitionLog,
+    file: &SnapshotFile,
+    initial: S,
+) -> Result<S, OpenReplicaError> {
+    let Some(last) = log.last_log_id() else { return Ok(initial) };
     let end = last.index.next();
-    let mut next = log.first_index();
+    let (mut state, mut next) = snapshot_or(file, initial)?;
+    if next < log.first_index() {
+        return Err(unknown(next, &"it was purged, and no snapshot holds what it made"));
+    }
+    if next > end {
+        return Err(unknown(end, &"it is lost, for a snapshot holds what it made"));
+    }
     while next < end {
         let entries = log.entries(next, end, REPLAY_BYTES_MAX)?;
         // A state that lacks commands would be taken for the whole.
@@ -300,6 +359,16 @@ fn replay<S: StateMachine>(log: &PartitionLog, mut state: S) -> Result<S, OpenRe
         }
     }
     Ok(state)
+}
+
+/// The state to go on from, and the first entry that it lacks.
+fn snapshot_or<S: StateMachine>(file: &SnapshotFile, initial: S) -> Result<(S, Index), OpenReplicaError> {
+    let first = Index::new(0);
+    let found = file.read().map_err(|error| unknown(first, &error))?;
+    let Some(found) = found else { return Ok((initial, first)) };
+    let next = found.last().index.next();
+    let state = S::restore(&found.state).map_err(|error| unknown(next, &error))?;
+    Ok((state, next))
 }
 
 fn unknown(index: Index, error: &impl Display) -> OpenReplicaError {

@@ -26,7 +26,7 @@ mod status;
 
 pub use command_log::{CommandError, CommandLog, StateMachine};
 pub use error::{GroupError, OpenReplicaError, ProduceError, ReadError};
-pub use members::GroupMembers;
+pub use members::{FollowerState, GroupMembers};
 pub use partition::{Follower, Partition};
 pub use produce::{Acks, Pending, Produce, Produced};
 pub use progress::Progress;
@@ -35,5 +35,8 @@ pub use raft::{
     PeerTraffic, Peers, WireNetwork,
 };
 pub use read::{Consistency, ReadBatches, Start};
-pub use settings::{COMMAND_BYTES_MAX, IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
+pub use settings::{
+    COMMAND_BYTES_MAX, COMMAND_STATE_BYTES_MAX, CommandLogSettings, IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX,
+    PartitionSettings,
+};
 pub use status::PartitionStatus;

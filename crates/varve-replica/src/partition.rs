@@ -8,10 +8,10 @@ use crate::replica::{Replica, State, open_log};
 use crate::retention::RetentionClock;
 use crate::settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 use crate::{
-    Consistency, GroupError, GroupMembers, GroupSettings, OpenReplicaError, PartitionStatus, Produce,
-    ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
+    Consistency, FollowerState, GroupError, GroupMembers, GroupSettings, OpenReplicaError, PartitionStatus,
+    Produce, ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use varve_env::Env;
@@ -278,7 +278,17 @@ impl Partition {
         Ok(self.shared.lead.group()?.members())
     }
 
-    /// Adds a member that does not vote, and waits until it has nearly all of the log; the caller bounds the time.
+    /// What this replica knows of the other members while it leads; nothing where it does not.
+    ///
+    /// # Errors
+    /// Where it has no group.
+    pub fn followers(&self) -> Result<BTreeMap<NodeId, FollowerState>, GroupError> {
+        Ok(self.shared.lead.group()?.followers())
+    }
+
+    /// Adds a member that does not vote, where it is none yet, and waits until it has caught up: until it gets all that is in
+    /// the log at some moment within an election timeout. The caller bounds the time: to give up takes nothing back, and to ask
+    /// again goes on.
     ///
     /// # Errors
     /// Where this replica does not lead, or the change is refused or unknown.
@@ -294,7 +304,9 @@ impl Partition {
         self.shared.lead.group()?.remove_learner(node).await
     }
 
-    /// Makes members the voters, in one joint change. A voter that is none any more leaves the group.
+    /// Makes members the voters, in one joint change; new ones must have something of the log. A voter that is none any more
+    /// leaves the group. To give up takes nothing back, and the same change asked for again goes on where another has
+    /// stopped half way ([`GroupMembers::changing`]).
     ///
     /// # Errors
     /// As [`Partition::add_learner`].
@@ -302,12 +314,20 @@ impl Partition {
         self.shared.lead.group()?.change_voters(voters).await
     }
 
-    /// Asks another voter to lead, and returns at once: [`Partition::follow`] tells when it does.
+    /// Asks another voter to lead, and returns at once: [`Partition::follow`] tells when it does. Where none is named
+    /// (`None::<NodeId>`) it is one that answers and has most of the log. To name this one does nothing.
     ///
     /// # Errors
-    /// As [`Partition::add_learner`].
-    pub async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
+    /// As [`Partition::add_learner`]. Refused where it is no voter, does not answer, or lacks much of the log.
+    pub async fn transfer_leadership(&self, to: impl Into<Option<NodeId>>) -> Result<(), GroupError> {
+        let to = to.into();
         self.shared.lead.group()?.transfer_leadership(to).await
+    }
+
+    /// Whether it takes part in its group no more: it was stopped, or could not go on.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.shared.lead.watch().borrow().stopped
     }
 
     /// Stops taking part in the partition's group, and takes no more batches. Without a group as [`Partition::close`].

@@ -247,8 +247,10 @@ pub(crate) async fn open_log(
     let storage = storage.clone();
     env.blocking
         .run(move || match storage.open_partition(id, config.clone()) {
-            // A vote is saved only where there is a log.
-            Err(OpenError::NoSuchPartition { .. }) if storage.votes().get(id).is_some() => {
+            // A vote is saved only where there is a log; and it stays where that was given up on purpose.
+            Err(OpenError::NoSuchPartition { .. })
+                if storage.votes().get(id).is_some() && !storage.has_left(id)? =>
+            {
                 Err(OpenReplicaError::Lost { id })
             }
             Err(OpenError::NoSuchPartition { .. }) => Ok(storage.create_partition(id, config)?),

@@ -17,6 +17,7 @@ mod checkpoint;
 mod completion;
 mod config;
 mod damage;
+mod departure;
 mod end_state;
 mod entry;
 mod error;

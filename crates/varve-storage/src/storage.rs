@@ -1,6 +1,7 @@
 //! A data directory.
 
 use crate::atomic_file::{AtomicError, AtomicKind, TEMPORARY_SUFFIX, read_atomic, sync_parent, write_atomic};
+use crate::departure;
 use crate::log::{LogInner, Op, create_first_segment, recover};
 use crate::open_logs::{OpenLogs, Reserved};
 use crate::pool::Pool;
@@ -74,7 +75,7 @@ impl Storage {
         let shared = Arc::new(shared);
         let votes = open_votes(env, dir, &shared, is_new)?;
         let node = read_node(env, dir)?;
-        clear_partitions(env, dir)?;
+        clear_partitions(env, dir, &votes)?;
         shared.sample_space();
         let queues: Vec<_> = (0..writers).map(|_| Arc::new(WriterQueue::new(Arc::clone(&shared)))).collect();
         let workers = start_workers(env, &lock, &queues, &votes)?;
@@ -161,37 +162,70 @@ impl Storage {
         self.recover_partition(self.0.logs.reserve(id), config)
     }
 
-    /// Removes a partition, durably; handles to it are stopped. Its files go to the pool. Its vote stays: see
-    /// [`VoteStore::forget`]. Blocks.
+    /// Removes a partition, durably; handles to it are stopped. Its files go to the pool. Its vote stays, so that it may be made
+    /// here again: see [`Storage::has_left`]. Blocks.
     ///
     /// # Errors
     /// Where it does not exist or the system refuses.
     pub fn remove_partition(&self, id: PartitionId) -> Result<(), OpenError> {
         self.check_open()?;
-        let shared = &self.0.shared;
-        let dir = self.partition_dir(id);
+        self.remove(&self.0.logs.reserve(id), true)
+    }
+
+    /// Removes a partition that will never exist again, and its vote, durably; handles to it are stopped. Where it is not here
+    /// any more what is left of it goes. Blocks.
+    ///
+    /// # Errors
+    /// Where the system refuses. To try again goes on.
+    pub fn delete_partition(&self, id: PartitionId) -> Result<(), OpenError> {
+        self.check_open()?;
         let reserved = self.0.logs.reserve(id);
-        if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
+        match self.remove(&reserved, false) {
+            Ok(()) | Err(OpenError::NoSuchPartition { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.forget_vote(id)?;
+        departure::forget(&*self.0.shared.disk, &self.partition_dir(id))?;
+        Ok(())
+    }
+
+    /// Moves a partition's directory aside, durably, and nothing of it is deleted; handles to it are stopped. Its vote stays, so
+    /// that it may be made here again: see [`Storage::has_left`]. Gives where its files lie now: they are the operator's. Blocks.
+    ///
+    /// # Errors
+    /// Where it does not exist or the system refuses.
+    pub fn quarantine_partition(&self, id: PartitionId) -> Result<PathBuf, OpenError> {
+        self.check_open()?;
+        let (disk, dir) = (&*self.0.shared.disk, self.partition_dir(id));
+        let reserved = self.0.logs.reserve(id);
+        if !disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
             return Err(OpenError::NoSuchPartition { id });
         }
-        let log = reserved.withdraw();
-        let mut in_use = false;
-        if let Some(log) = log {
-            log.stop(StopReason::Closed);
-            log.enqueue([Op::Abandon]);
-            log.queue().run_all();
-            // A handle that is left may be reading: its files must not be written over.
-            in_use = Arc::strong_count(&log) > 1;
-        }
-        let removed = with_suffix(&dir, REMOVED_SUFFIX);
-        shared.disk.rename(&dir, &removed).map_err(|e| FileError::new("rename", &dir, e))?;
-        sync_parent(&*shared.disk, &dir)?;
-        shared.forget(id);
-        if !in_use {
-            pool_segments(shared, &removed)?;
-        }
-        shared.disk.remove_dir_all(&removed).map_err(|e| FileError::new("remove", &removed, e))?;
-        Ok(())
+        self.withdraw(&reserved);
+        departure::note(disk, &dir)?;
+        let mut number = 1;
+        let aside = loop {
+            let aside = departure::quarantine_path(&dir, number);
+            if !disk.exists(&aside).map_err(|e| FileError::new("look for", &aside, e))? {
+                break aside;
+            }
+            number += 1;
+        };
+        disk.rename(&dir, &aside).map_err(|e| FileError::new("rename", &dir, e))?;
+        sync_parent(disk, &dir)?;
+        self.0.shared.forget(id);
+        Ok(aside)
+    }
+
+    /// Whether a partition is not here because it was removed or quarantined, and its vote still is. One that is not here and has
+    /// a vote was lost otherwise. Blocks.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn has_left(&self, id: PartitionId) -> Result<bool, OpenError> {
+        let (disk, dir) = (&*self.0.shared.disk, self.partition_dir(id));
+        let is_here = disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))?;
+        Ok(!is_here && departure::is_noted(disk, &dir)?)
     }
 
     /// The durable votes of all groups.
@@ -248,6 +282,53 @@ impl Storage {
         }
     }
 
+    fn remove(&self, reserved: &Reserved<'_>, noted: bool) -> Result<(), OpenError> {
+        let (shared, id) = (&self.0.shared, reserved.id());
+        let dir = self.partition_dir(id);
+        if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
+            return Err(OpenError::NoSuchPartition { id });
+        }
+        let in_use = self.withdraw(reserved);
+        if noted {
+            departure::note(&*shared.disk, &dir)?;
+        }
+        let removed = with_suffix(&dir, REMOVED_SUFFIX);
+        shared.disk.rename(&dir, &removed).map_err(|e| FileError::new("rename", &dir, e))?;
+        sync_parent(&*shared.disk, &dir)?;
+        shared.forget(id);
+        if !in_use {
+            pool_segments(shared, &removed)?;
+        }
+        shared.disk.remove_dir_all(&removed).map_err(|e| FileError::new("remove", &removed, e))?;
+        Ok(())
+    }
+
+    /// Stops a log, where it is open. True where a handle that is left may be reading: its files must not be written over.
+    fn withdraw(&self, reserved: &Reserved<'_>) -> bool {
+        let Some(log) = reserved.withdraw() else { return false };
+        log.stop(StopReason::Closed);
+        log.enqueue([Op::Abandon]);
+        log.queue().run_all();
+        Arc::strong_count(&log) > 1
+    }
+
+    fn forget_vote(&self, id: PartitionId) -> Result<(), OpenError> {
+        if self.0.votes.get(id).is_none() {
+            return Ok(());
+        }
+        let outcome = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&outcome);
+        self.0.votes.forget(id, Box::new(move |result| *lock(&told) = Some(result)));
+        // Either this writes it, or it waits here until the store's own worker has.
+        self.0.votes.write_all();
+        let path = self.0.shared.dir.join(VOTES_FILE);
+        match lock(&outcome).take() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(FileError::new("write", &path, io::Error::other(error)).into()),
+            None => Err(OpenError::Stopped(StopReason::Closed)),
+        }
+    }
+
     fn recover_partition(
         &self,
         reserved: Reserved<'_>,
@@ -261,6 +342,8 @@ impl Storage {
         if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
             return Err(OpenError::NoSuchPartition { id });
         }
+        // If it is lost from now on, that is not because it was given up.
+        departure::forget(&*shared.disk, &dir)?;
         let queue = Arc::clone(&self.0.queues[(id.get() % self.0.queues.len() as u64) as usize]);
         let parts = recover(shared, &dir, id, &config)?;
         let log = LogInner::new(id, dir, config, Arc::clone(shared), queue, parts);
@@ -357,15 +440,19 @@ fn read_node(env: &Env, dir: &Path) -> Result<Option<Bytes>, OpenError> {
     })
 }
 
-/// Removes what a crash left of partitions that were being made or removed.
-fn clear_partitions(env: &Env, dir: &Path) -> Result<(), FileError> {
+/// Removes what a crash left of partitions that were being made, removed, or deleted for good.
+fn clear_partitions(env: &Env, dir: &Path, votes: &VoteStore) -> Result<(), FileError> {
     let dir = dir.join(PARTITIONS_DIR);
     for entry in env.disk.list(&dir).map_err(|e| FileError::new("list", &dir, e))? {
         let path = dir.join(&entry.name);
         let bare = entry.name.strip_suffix(NEW_SUFFIX).or_else(|| entry.name.strip_suffix(REMOVED_SUFFIX));
         if entry.is_dir && bare.is_some_and(|name| parse_partition(name).is_some()) {
             env.disk.remove_dir_all(&path).map_err(|e| FileError::new("remove", &path, e))?;
-        } else if parse_partition(&entry.name).is_none() {
+        } else if let Some(id) = departure::parse_note(&entry.name).filter(|_| !entry.is_dir) {
+            if votes.get(id).is_none() {
+                env.disk.remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
+            }
+        } else if parse_partition(&entry.name).is_none() && !departure::is_quarantined(&entry.name) {
             tracing::warn!(path = %path.display(), "unknown file is left alone");
         }
     }

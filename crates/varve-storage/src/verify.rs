@@ -2,6 +2,7 @@
 
 use crate::atomic_file::{AtomicError, AtomicKind, read_atomic};
 use crate::chain::{Chain, FoundSegment, SNAPSHOT_FILE, TAIL_FILE, look_around};
+use crate::departure::is_quarantined;
 use crate::frame::{FrameHeader, FrameKind, Salt};
 use crate::scan::{Expected, ScanError, Scanned, scan};
 use crate::segment::Slot;
@@ -81,6 +82,7 @@ pub fn verify(disk: &dyn Disk, dir: &Path, report: &mut dyn FnMut(Finding)) -> R
         let path = partitions.join(&entry.name);
         match parse_partition(&entry.name) {
             Some(id) => verifier.partition(&path, id)?,
+            None if is_quarantined(&entry.name) => verifier.note(&path, "is quarantined, and not looked at"),
             None => verifier.note(&path, "is no partition: half made, half removed, or not ours"),
         }
     }

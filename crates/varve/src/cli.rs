@@ -1,19 +1,25 @@
 //! The command line.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use varve_api::TopicName;
 
-use crate::commands::{bench, completion, consume, health, produce, topic, verify, version};
-use crate::config::ServerFlags;
+use crate::commands::{
+    bench, cluster, completion, consume, context, dev, gossip, health, produce, server, topic, verify,
+    version,
+};
+use crate::context::{ContextName, Target};
+use crate::failure::Failure;
 use crate::units::parse_duration;
 
 const ABOUT: &str = "Varve: a durable commit log served over gRPC";
 
 const AFTER_HELP: &str = "\
 Start here:
-  varve server --data-dir /tmp/v --bootstrap       one node, on 127.0.0.1:8400
+  varve dev                                        three nodes on this machine, until Ctrl-C
+  varve server --data-dir /tmp/v --bootstrap       or one node, on 127.0.0.1:8400
   varve produce events /var/log/dpkg.log           a record a line
   varve consume events --from start -n 5
   varve consume events --follow
@@ -46,9 +52,11 @@ pub(crate) struct Verbosity {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a cluster of three nodes on this machine, to try things out
+    Dev(dev::DevArgs),
     /// Run a node
     #[command(after_help = SERVER_HELP)]
-    Server(ServerFlags),
+    Server(server::ServerArgs),
     /// Append records from files or standard input
     Produce(produce::ProduceArgs),
     /// Read records
@@ -56,6 +64,15 @@ pub(crate) enum Command {
     /// Make, show, change and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Show the cluster and its servers, and change who does what
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Make the key that gossip between servers is encrypted with
+    #[command(subcommand)]
+    Gossip(gossip::GossipCommand),
+    /// Name clusters, and select the one that commands talk to
+    #[command(subcommand)]
+    Context(context::ContextCommand),
     /// Say whether a server can serve
     Health(health::HealthArgs),
     /// Check every checksum in a data directory whose server is stopped
@@ -80,20 +97,37 @@ Examples:
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
     // No doc comment: rustdoc takes the brackets for a link.
-    #[arg(help = "The cluster: any of its servers, as varve://HOST:PORT[,HOST:PORT]")]
-    #[arg(
-        short,
-        long,
-        env = "VARVE_SERVER",
-        default_value = "varve://127.0.0.1:8400",
-        value_name = "ADDRESS"
-    )]
-    #[arg(hide_env_values = true, help_heading = "Connection")]
-    pub(crate) server: String,
+    #[arg(help = "The cluster: any of its servers, as varve://HOST:PORT[,HOST:PORT] [env: VARVE_SERVER] \
+                  [default: that of the selected context, else varve://127.0.0.1:8400]")]
+    #[arg(short, long, value_name = "ADDRESS", help_heading = "Connection")]
+    server: Option<String>,
+    /// The cluster, by the name of a context
+    #[arg(long, value_name = "NAME", conflicts_with = "server", help_heading = "Connection")]
+    context: Option<ContextName>,
     /// How long a call may take, with all its retries
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_timeout)]
     #[arg(help_heading = "Connection")]
     pub(crate) timeout: Duration,
+}
+
+impl Connect {
+    /// The cluster that is talked to.
+    ///
+    /// # Errors
+    /// If it is named by a context that is not there, or the contexts cannot be read.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        Target::find(self.server.as_deref(), self.context.as_ref())
+    }
+}
+
+impl Verbosity {
+    /// Says what was done, on standard error.
+    pub(crate) fn say(self, message: &str) {
+        if !self.quiet {
+            // Not `eprintln`, which panics where the terminal has gone.
+            let _ = writeln!(io::stderr(), "{message}");
+        }
+    }
 }
 
 /// Takes a topic's name.

@@ -1,9 +1,13 @@
 //! The commands, a module each.
 
 pub(crate) mod bench;
+pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod connection;
 pub(crate) mod consume;
+pub(crate) mod context;
+pub(crate) mod dev;
+pub(crate) mod gossip;
 pub(crate) mod health;
 pub(crate) mod produce;
 pub(crate) mod server;
@@ -27,10 +31,14 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         logging::start_client(verbosity);
     }
     match cli.command {
-        Command::Server(flags) => server::run(&flags, verbosity),
+        Command::Dev(args) => block_on(dev::run(args, verbosity)),
+        Command::Server(args) => server::run(&args, verbosity),
         Command::Produce(args) => block_on(produce::run(args, verbosity)),
         Command::Consume(args) => block_on(consume::run(args)),
         Command::Topic(command) => block_on(topic::run(command, verbosity)),
+        Command::Cluster(command) => block_on(cluster::run(command, verbosity)),
+        Command::Gossip(command) => gossip::run(command, verbosity),
+        Command::Context(command) => context::run(command, verbosity),
         Command::Health(args) => block_on(health::run(args)),
         Command::Verify(args) => verify::run(&args, verbosity),
         Command::Bench(args) => block_on(bench::run(args, verbosity)),

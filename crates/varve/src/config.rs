@@ -11,7 +11,7 @@ mod yaml;
 
 pub(crate) use key::KEYS;
 pub(crate) use layers::ServerFlags;
-pub(crate) use server::{LogFormat, ServerConfig};
+pub(crate) use server::{LogFormat, REPLICATION_FACTOR_MAX, ServerConfig};
 
 use std::fmt;
 use std::path::PathBuf;

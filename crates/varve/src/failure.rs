@@ -114,14 +114,18 @@ fn exit_of(reason: Reason) -> Exit {
         | Reason::ConnectionLost
         | Reason::NoLeader
         | Reason::NotLeader
+        | Reason::NotInitialized
         | Reason::ShuttingDown
         | Reason::Overloaded
         | Reason::Quota
         | Reason::DiskFull
         | Reason::StorageStopped => Exit::Unavailable,
         Reason::PermissionDenied | Reason::Unauthenticated => Exit::Auth,
-        Reason::TopicNotFound | Reason::PartitionNotFound => Exit::NotFound,
+        Reason::TopicNotFound | Reason::PartitionNotFound | Reason::NodeNotFound => Exit::NotFound,
         Reason::TopicExists
+        | Reason::ClusterExists
+        | Reason::ChangeRefused
+        | Reason::NodeNameTaken
         | Reason::ExpectedOffsetMismatch
         | Reason::Fenced
         | Reason::OutOfOrderSequence
@@ -139,7 +143,7 @@ fn hint_of(error: &ApiError) -> Option<String> {
     let log = |key| error.get(key).unwrap_or("?");
     Some(match error.reason {
         Reason::Unreachable => {
-            "start one with `varve server --data-dir DIR --bootstrap`, or name another with --server or VARVE_SERVER"
+            "start one with `varve dev`, or `varve server --data-dir DIR --bootstrap`; or name another with --server, --context or VARVE_SERVER"
                 .into()
         }
         Reason::OffsetTrimmed => {
@@ -153,6 +157,12 @@ fn hint_of(error: &ApiError) -> Option<String> {
             format!("the topic has {} partitions, numbered from 0", log(meta::PARTITIONS))
         }
         Reason::RecordTooLarge => "raise the topic's limit with `varve topic alter TOPIC --record-bytes-max N`".into(),
+        Reason::NodeNotFound => "`varve cluster members` lists the servers".into(),
+        Reason::NotInitialized => {
+            "make a cluster of it with `varve cluster init`, or start it with --bootstrap or --start-join-addrs".into()
+        }
+        Reason::NoLeader => "see what `varve cluster health` says".into(),
+        Reason::Unimplemented => "the server is older than this program; `varve version` tells which this is".into(),
         Reason::DiskFull => "make room on the server's disk; it goes on by itself".into(),
         Reason::DataLoss => "stop that server and run `varve verify` on its data directory".into(),
         Reason::StorageStopped => "look at the server's log and disk, then start it again".into(),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -9,7 +10,11 @@ use crate::failure::{Exit, Failure};
 
 /// Tells when the user, or the system, wants the command to end.
 #[derive(Clone, Debug)]
-pub(crate) struct Interrupt(watch::Receiver<u32>);
+pub(crate) struct Interrupt {
+    count: watch::Sender<u32>,
+    receiver: watch::Receiver<u32>,
+    patience: u32,
+}
 
 impl Interrupt {
     /// Takes over both signals. After `patience` of them that did not end the process the next one does.
@@ -17,43 +22,71 @@ impl Interrupt {
     /// # Errors
     /// If the system does not let it.
     pub(crate) fn install(patience: u32) -> Result<Self, Failure> {
+        let (count, receiver) = watch::channel(0);
+        let interrupt = Self { count, receiver, patience };
+        interrupt.take_over(SignalKind::interrupt())?;
+        interrupt.take_over(SignalKind::terminate())?;
+        Ok(interrupt)
+    }
+
+    /// Takes the end of the terminal for one of them, too.
+    ///
+    /// # Errors
+    /// If the system does not let it.
+    pub(crate) fn or_hangup(self) -> Result<Self, Failure> {
+        self.take_over(SignalKind::hangup())?;
+        Ok(self)
+    }
+
+    /// Takes the end of standard input for one of them, too.
+    pub(crate) fn or_end_of_stdin(self) -> Self {
+        let interrupt = self.clone();
+        tokio::spawn(async move {
+            let mut stdin = tokio::io::stdin();
+            let mut buffer = [0; 256];
+            while matches!(stdin.read(&mut buffer).await, Ok(1..)) {}
+            interrupt.ask();
+        });
+        self
+    }
+
+    fn take_over(&self, kind: SignalKind) -> Result<(), Failure> {
         let watched =
             |error: io::Error| Failure::new(Exit::General, format!("cannot watch for signals: {error}"));
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(watched)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(watched)?;
-        let (count, receiver) = watch::channel(0);
+        let mut signals = signal(kind).map_err(watched)?;
+        let interrupt = self.clone();
         tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if *count.borrow() >= patience {
-                    std::process::exit(Exit::Interrupted as i32);
-                }
-                count.send_modify(|count| *count += 1);
+            while signals.recv().await.is_some() {
+                interrupt.ask();
             }
         });
-        Ok(Self(receiver))
+        Ok(())
+    }
+
+    fn ask(&self) {
+        if *self.count.borrow() >= self.patience {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        self.count.send_modify(|count| *count += 1);
     }
 
     /// Whether the end was asked for.
     pub(crate) fn asked(&self) -> bool {
-        *self.0.borrow() > 0
+        *self.receiver.borrow() > 0
     }
 
     /// Waits until it is.
     pub(crate) async fn wait(&mut self) {
-        self.count(1).await;
+        self.at_least(1).await;
     }
 
     /// Waits until it is asked for a second time.
     pub(crate) async fn wait_again(&mut self) {
-        self.count(2).await;
+        self.at_least(2).await;
     }
 
-    async fn count(&mut self, at_least: u32) {
-        if self.0.wait_for(|count| *count >= at_least).await.is_err() {
+    async fn at_least(&mut self, at_least: u32) {
+        if self.receiver.wait_for(|count| *count >= at_least).await.is_err() {
             // The runtime is going down; there is nothing left to interrupt.
             std::future::pending::<()>().await;
         }

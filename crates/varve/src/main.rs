@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod config;
+mod context;
 mod escape;
 mod failure;
 mod interrupt;

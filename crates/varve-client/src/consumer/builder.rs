@@ -1,18 +1,22 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use varve_api::TopicName;
+use varve_api::limits::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN};
 use varve_api::v1::ReadConsistency;
 use varve_record::{Limits, Offset, Timestamp};
 
 use super::Consumer;
 use super::reader::{Position, Session};
 use crate::client::partition_not_found;
-use crate::{Client, ClientError};
+use crate::{Client, ClientError, Picker};
 
 /// Pieces of the partitions (each about 1 MiB) that a consumer holds before it lets the server wait, unless set otherwise.
 pub const PREFETCH_PIECES: usize = 4;
 /// How long a consumer goes on trying without hearing anything, unless set otherwise.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a server is to say that it is there while there is nothing to read, unless set otherwise.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where reading starts in each partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct ConsumerBuilder {
     clamp: bool,
     pub(crate) prefetch_pieces: usize,
     retry_timeout: Duration,
+    heartbeat_interval: Duration,
+    read_picker: Option<Arc<dyn Picker>>,
     pub(crate) limits: Limits,
 }
 
@@ -63,6 +69,8 @@ impl ConsumerBuilder {
             clamp: false,
             prefetch_pieces: PREFETCH_PIECES,
             retry_timeout: RETRY_TIMEOUT,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            read_picker: None,
             limits: Limits::default(),
         }
     }
@@ -139,6 +147,24 @@ impl ConsumerBuilder {
         self
     }
 
+    /// How often a server is to say that it is there while there is nothing to read ([`HEARTBEAT_INTERVAL`]; 100 ms to
+    /// one minute). One that is silent for three times as long is left; so is a follower that has nothing to give for as
+    /// long although the leader had more before.
+    #[must_use]
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        let (min, max) = (Duration::from_millis(HEARTBEAT_MS_MIN), Duration::from_millis(HEARTBEAT_MS_MAX));
+        self.heartbeat_interval = interval.clamp(min, max);
+        self
+    }
+
+    /// Which replica is read, each time that a stream is opened (as the client does:
+    /// [`ClientBuilder::read_picker`](crate::ClientBuilder::read_picker)).
+    #[must_use]
+    pub fn read_picker(mut self, picker: Arc<dyn Picker>) -> Self {
+        self.read_picker = Some(picker);
+        self
+    }
+
     /// Makes the consumer, and starts to read.
     ///
     /// # Errors
@@ -191,6 +217,12 @@ impl ConsumerBuilder {
             consistency: self.consistency,
             clamp: self.clamp,
             retry_timeout: self.retry_timeout,
+            picker: self.read_picker.as_ref().unwrap_or(self.client.read_picker()).clone(),
+            heartbeat_interval: self.heartbeat_interval,
+            committed: end,
+            asks_leader: false,
+            since: if let ReadFrom::Time(time) = self.from { Some(time) } else { None },
+            damaged_on: Vec::new(),
         })
     }
 }

@@ -1,9 +1,9 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::Streaming;
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason};
 use varve_api::time::{duration_to_proto, ms_from_timestamp, timestamp_from_ms};
@@ -13,14 +13,13 @@ use varve_api::v1::read_from::Start;
 use varve_record::{Batch, Offset, Timestamp};
 
 use super::batch::ConsumedBatch;
+use super::lag::LagCheck;
 use crate::attempts::Attempts;
-use crate::client::{Target, at, log_service};
-use crate::{Client, ClientError};
+use crate::client::{Replica, Target, at, log_service};
+use crate::{Client, ClientError, Picker};
 
-/// How often the server is to say that it is there while there is nothing to read.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a stream may be silent before another is opened.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// For how many heartbeats a stream may be silent before another is opened.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
 
 /// What a reader hands to the consumer: some batches of one partition, or why there are no more.
 pub(crate) type Piece = Result<Vec<ConsumedBatch>, ClientError>;
@@ -47,6 +46,16 @@ pub(crate) struct Session {
     pub(crate) consistency: ReadConsistency,
     pub(crate) clamp: bool,
     pub(crate) retry_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) picker: Arc<dyn Picker>,
+    /// Some server has told that what lies before is committed.
+    pub(crate) committed: Offset,
+    /// The leader is to say whether the log goes so far as the reader wants to begin.
+    pub(crate) asks_leader: bool,
+    /// Batches appended before are not wanted: a server that lags begins with them where it has none that is.
+    pub(crate) since: Option<Timestamp>,
+    /// Servers on which what is to be read next is damaged.
+    pub(crate) damaged_on: Vec<Arc<str>>,
 }
 
 /// Why a stream is not read any more.
@@ -55,6 +64,8 @@ enum End {
     Done,
     /// Another stream may do better.
     Broken(ApiError),
+    /// The server has less than is committed; another has more.
+    Behind(ApiError),
     /// It makes no sense to go on.
     Fatal(ClientError),
 }
@@ -70,47 +81,103 @@ impl Session {
     pub(crate) async fn run(mut self, pieces: mpsc::Sender<Piece>) {
         let mut attempts = self.client.attempts(Instant::now() + self.retry_timeout);
         loop {
-            let error = match self.read(&pieces, &mut attempts).await {
+            let tried_on = match self.read(&pieces, &mut attempts).await {
                 End::Done => return,
-                End::Fatal(error) => error,
-                End::Broken(error) => {
-                    let error = self.client.note(self.target(), error);
-                    match attempts.after(error, true).await {
-                        Ok(()) => continue,
-                        Err(error) => error.into(),
-                    }
-                }
+                End::Fatal(error) => Err(error),
+                End::Behind(error) => attempts.wait(error).await.map_err(ClientError::from),
+                End::Broken(error) => attempts.after(error, true).await.map_err(ClientError::from),
             };
-            // Nobody may be listening.
-            drop(pieces.send(Err(error)).await);
-            return;
+            if let Err(error) = tried_on {
+                // Nobody may be listening.
+                drop(pieces.send(Err(error)).await);
+                return;
+            }
         }
     }
 
+    /// Finds a server, and reads what it gives.
     async fn read(&mut self, pieces: &mpsc::Sender<Piece>, attempts: &mut Attempts) -> End {
         if self.is_done() {
             return End::Done;
         }
-        let (addr, mut stream) = match self.open(attempts).await {
+        let avoided = [attempts.avoided(), &self.damaged_on].concat();
+        let addr = match self.client.locate(self.target(), &avoided, attempts.deadline()).await {
+            Ok(addr) => addr,
+            Err(error) => return End::Broken(error),
+        };
+        match self.read_from(&addr, pieces, attempts).await {
+            End::Done => End::Done,
+            end => {
+                attempts.avoid(&addr);
+                self.left(&addr, end)
+            }
+        }
+    }
+
+    /// What to do after a server was left.
+    fn left(&mut self, addr: &Arc<str>, end: End) -> End {
+        match end {
+            End::Broken(error) if error.reason == Reason::OffsetBeyondTail => self.beyond_tail(addr, error),
+            End::Broken(error) if error.reason == Reason::DataLoss => self.damaged(addr, error.into()),
+            End::Broken(error) => {
+                self.client.stream_ended(addr, &error);
+                End::Broken(self.client.note(self.target(), error))
+            }
+            end => end,
+        }
+    }
+
+    async fn read_from(
+        &mut self,
+        addr: &Arc<str>,
+        pieces: &mpsc::Sender<Piece>,
+        attempts: &mut Attempts,
+    ) -> End {
+        let mut out_of_service = pin!(self.client.out_of_service(addr));
+        let call = |connection| {
+            let request = self.request();
+            async move { log_service(connection).consume_stream(request).await }
+        };
+        // The call counts as under way until the stream is left.
+        let (mut stream, _outstanding) = match self.client.attempt(addr, attempts.timeout(), &call).await {
             Ok(opened) => opened,
             Err(error) => return error.into(),
         };
+        let mut lag = (!self.client.leads(addr, self.target())).then(LagCheck::default);
+        let silence_max = self.heartbeat_interval * HEARTBEATS_MISSED_MAX;
         let mut is_new = true;
         loop {
-            let message = match tokio::time::timeout(SILENCE_MAX, stream.message()).await {
+            let message = tokio::select! {
+                biased;
+                message = tokio::time::timeout(silence_max, stream.message()) => message,
+                () = &mut out_of_service => {
+                    return ApiError::new(Reason::ShuttingDown, format!("{addr} goes out of service")).into();
+                }
+            };
+            let message = match message {
                 Ok(Ok(Some(message))) => message,
-                Ok(Ok(None)) => return self.ended(&addr, is_new),
-                Ok(Err(status)) => return at(&addr, ApiError::from_status(&status)).into(),
+                Ok(Ok(None)) => return self.ended(addr, is_new),
+                Ok(Err(status)) => return at(addr, ApiError::from_status(&status)).into(),
                 Err(_) => return ApiError::new(Reason::Deadline, format!("{addr} went silent")).into(),
             };
             is_new = false;
-            attempts.progress(Instant::now() + self.retry_timeout);
-            let batches = match self.take(message.batch.unwrap_or_default()) {
+            self.asks_leader = false;
+            let piece = message.batch.unwrap_or_default();
+            let is_heartbeat = piece.batches.is_empty();
+            let batches = match self.take(piece) {
                 Ok(batches) => batches,
+                Err(error @ ClientError::Damaged { .. }) => return self.damaged(addr, error),
                 Err(error) => return End::Fatal(error),
             };
-            if !batches.is_empty() && pieces.send(Ok(batches)).await.is_err() {
-                return End::Done;
+            if is_heartbeat && lag.as_mut().is_some_and(|lag| lag.is_behind(self)) {
+                return End::Behind(ApiError::new(Reason::NoLeader, format!("{addr} lags behind")));
+            }
+            attempts.progress(Instant::now() + self.retry_timeout);
+            if !batches.is_empty() {
+                attempts.avoid_none();
+                if pieces.send(Ok(batches)).await.is_err() {
+                    return End::Done;
+                }
             }
             if self.is_done() {
                 return End::Done;
@@ -121,17 +188,28 @@ impl Session {
         }
     }
 
-    async fn open(
-        &self,
-        attempts: &Attempts,
-    ) -> Result<(String, Streaming<v1::ConsumeStreamResponse>), ApiError> {
-        let addr = self.client.locate(self.target(), attempts.deadline()).await?;
-        let call = |channel| {
-            let request = self.request();
-            async move { log_service(channel).consume_stream(request).await }
-        };
-        let stream = self.client.attempt(&addr, attempts.timeout(), &call).await?;
-        Ok((addr, stream))
+    /// What is to be read next is damaged on a server, or was on its way: another replica may have it whole.
+    fn damaged(&mut self, addr: &Arc<str>, error: ClientError) -> End {
+        if !self.damaged_on.contains(addr) {
+            self.damaged_on.push(addr.clone());
+        }
+        if self.client.has_server_besides(self.target(), &self.damaged_on) {
+            let message = format!("{addr} has damage; trying another: {error}");
+            return End::Behind(ApiError::new(Reason::DataLoss, message));
+        }
+        End::Fatal(error)
+    }
+
+    /// A server's log ends before the offset that is to be read next. If another has told of that offset, this one lags;
+    /// else the leader has to say so before it is believed.
+    fn beyond_tail(&mut self, addr: &str, error: ApiError) -> End {
+        let said_by_leader = self.asks_leader || self.consistency == ReadConsistency::Linearizable;
+        let is_known = matches!(self.position, Position::At(offset) if offset <= self.committed);
+        if said_by_leader {
+            return End::Fatal(error.into());
+        }
+        self.asks_leader = !is_known;
+        End::Behind(ApiError { message: format!("{addr} lags behind: {}", error.message), ..error })
     }
 
     fn request(&self) -> v1::ConsumeStreamRequest {
@@ -151,18 +229,19 @@ impl Session {
             partition: self.partition,
             from: Some(v1::ReadFrom { start, clamp: self.clamp }),
             bounds: self.is_bounded().then_some(bounds),
-            consistency: self.consistency as i32,
+            consistency: self.consistency() as i32,
             min_applied_offset: None,
             format: v1::ReadFormat::Batches as i32,
             max_wait: None,
         };
-        let heartbeat_interval = Some(duration_to_proto(HEARTBEAT_INTERVAL));
+        let heartbeat_interval = Some(duration_to_proto(self.heartbeat_interval));
         v1::ConsumeStreamRequest { read: Some(read), heartbeat_interval }
     }
 
     /// Takes what is wanted of a message, and moves on.
     fn take(&mut self, message: v1::ConsumeResponse) -> Result<Vec<ConsumedBatch>, ClientError> {
         let log_start = Offset::new(message.log_start_offset.min(Offset::MAX.get()));
+        self.committed = self.committed.max(Offset::new(message.high_watermark.min(Offset::MAX.get())));
         let mut batches = Vec::with_capacity(message.batches.len());
         for encoded in message.batches {
             let batch = Batch::decode(encoded.data);
@@ -201,10 +280,14 @@ impl Session {
         let Some(after) = last.checked_add(1) else { return Ok(None) };
         let end = self.until.map_or(after, |until| until.min(after));
         self.position = Position::At(end.max(due));
+        self.damaged_on.clear();
+        let append_time = Timestamp::new(append_time.unwrap_or_else(|| batch.max_timestamp().get()));
+        if self.since.is_some_and(|since| append_time < since) {
+            return Ok(None);
+        }
         if let (Some(left), Some(wanted)) = (&mut self.max_records, end.distance_from(due)) {
             *left = left.saturating_sub(wanted);
         }
-        let append_time = Timestamp::new(append_time.unwrap_or_else(|| batch.max_timestamp().get()));
         Ok((due < end).then(|| ConsumedBatch {
             topic: self.topic.clone(),
             partition: self.partition,
@@ -243,8 +326,15 @@ impl Session {
         matches!((self.position, self.until), (Position::At(offset), Some(until)) if offset == until)
     }
 
-    fn target(&self) -> Target<'_> {
-        let needs_leader = self.consistency == ReadConsistency::Linearizable;
-        Target { topic: &self.topic, partition: self.partition, needs_leader }
+    pub(crate) fn target(&self) -> Target<'_> {
+        let replica = match self.consistency() {
+            ReadConsistency::Linearizable => Replica::Leader,
+            _ => Replica::Any(&*self.picker),
+        };
+        Target { topic: &self.topic, partition: self.partition, replica }
+    }
+
+    fn consistency(&self) -> ReadConsistency {
+        if self.asks_leader { ReadConsistency::Linearizable } else { self.consistency }
     }
 }

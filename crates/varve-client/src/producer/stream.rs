@@ -1,6 +1,10 @@
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -12,13 +16,16 @@ use varve_api::v1;
 use super::Acks;
 use crate::Client;
 use crate::client::{at, log_service};
+use crate::connection::OutstandingCall;
 
 /// A produce stream to one server, for one partition.
-#[derive(Debug)]
 pub(crate) struct ProduceStream {
-    addr: String,
+    addr: Arc<str>,
     requests: mpsc::Sender<v1::ProduceStreamRequest>,
     answers: Streaming<v1::ProduceStreamResponse>,
+    _outstanding: OutstandingCall,
+    /// Comes when the server is said to be gone, which the connection may notice much later.
+    gone: BoxFuture<'static, ()>,
 }
 
 /// What all requests of a producer to a partition have in common.
@@ -27,6 +34,8 @@ pub(crate) struct Template {
     pub(crate) topic: TopicName,
     pub(crate) partition: u32,
     pub(crate) acks: Acks,
+    /// Whether a batch may be sent again whatever became of it.
+    pub(crate) idempotent: bool,
 }
 
 impl Template {
@@ -47,7 +56,7 @@ impl ProduceStream {
     /// Opens a stream that begins with some batches, so that a server which waits for a first one gets it.
     pub(crate) async fn open(
         client: &Client,
-        addr: String,
+        addr: Arc<str>,
         template: &Template,
         first: Vec<(u64, Bytes)>,
         timeout: Duration,
@@ -58,15 +67,23 @@ impl ProduceStream {
             requests.try_send(template.request(request_id, batch)).map_err(|_| too_many())?;
         }
         let receiver = std::sync::Mutex::new(Some(receiver));
-        let call = |channel| {
+        let call = |connection| {
             let receiver = receiver.lock().ok().and_then(|mut receiver| receiver.take());
             async move {
                 let receiver = receiver.ok_or_else(|| tonic::Status::internal("a stream is opened once"))?;
-                log_service(channel).produce_stream(ReceiverStream::new(receiver)).await
+                log_service(connection).produce_stream(ReceiverStream::new(receiver)).await
             }
         };
-        let answers = client.attempt(&addr, timeout, &call).await?;
-        Ok(Self { addr, requests, answers })
+        // What is said may be wrong, so that nothing may be lost by believing it.
+        let gone: BoxFuture<'static, ()> =
+            if template.idempotent { Box::pin(client.gone(&addr)) } else { Box::pin(pending()) };
+        let (answers, outstanding) = client.attempt(&addr, timeout, &call).await?;
+        Ok(Self { addr, requests, answers, _outstanding: outstanding, gone })
+    }
+
+    /// Where it goes.
+    pub(crate) fn addr(&self) -> &Arc<str> {
+        &self.addr
     }
 
     /// Sends one more batch. If the stream has ended, [`ProduceStream::answer`] tells why.
@@ -83,11 +100,24 @@ impl ProduceStream {
     /// # Errors
     /// If the stream broke, or the server ended it.
     pub(crate) async fn answer(&mut self) -> Result<v1::ProduceStreamResponse, ApiError> {
-        match self.answers.message().await {
+        let answer = tokio::select! {
+            biased;
+            answer = self.answers.message() => answer,
+            () = &mut self.gone => {
+                return Err(ApiError::new(Reason::ConnectionLost, format!("{} is gone", self.addr)));
+            }
+        };
+        match answer {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(ended(&self.addr)),
             Err(status) => Err(at(&self.addr, ApiError::from_status(&status))),
         }
+    }
+}
+
+impl fmt::Debug for ProduceStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProduceStream").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 

@@ -16,7 +16,7 @@ use super::stream::{ProduceStream, Template};
 use super::window::{InFlight, Refused, Window};
 use crate::attempts::retry_pause;
 use crate::backoff::Backoff;
-use crate::client::Target;
+use crate::client::{Replica, Target};
 use crate::{Client, ClientError};
 
 /// The identity of an idempotent producer.
@@ -112,7 +112,7 @@ impl Worker {
             }
             match self.event().await {
                 Event::Answer(Ok(answer)) => self.answered(answer),
-                Event::Answer(Err(error)) => self.stream_ended(error),
+                Event::Answer(Err(error)) => self.stream_failed(error),
                 Event::Woken => {}
             }
         }
@@ -163,7 +163,7 @@ impl Worker {
         let is_over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if is_over(self.answer_due()) || (is_over(self.window.deadline()) && self.window.is_waiting()) {
             let message = format!("a batch of {} was not answered in time", self.partition_name());
-            self.stream_ended(ApiError::new(Reason::Deadline, message));
+            self.stream_failed(ApiError::new(Reason::Deadline, message));
         }
         if is_over(self.window.deadline()) {
             self.stream = None;
@@ -245,10 +245,11 @@ impl Worker {
         let deadline = self.window.deadline().unwrap_or_else(|| self.client.deadline());
         let timeout = deadline.saturating_duration_since(Instant::now()).min(self.client.attempt_timeout());
         let template = self.template.clone();
-        let target = Target { topic: &template.topic, partition: template.partition, needs_leader: true };
-        let addr = self.client.locate(target, deadline).await?;
+        let target = target(&template);
+        let addr = self.client.locate(target, &[], deadline).await?;
         let first = std::iter::from_fn(|| self.window.send_next(Instant::now())).collect();
-        self.stream = Some(ProduceStream::open(&self.client, addr, &template, first, timeout).await?);
+        let opened = ProduceStream::open(&self.client, addr, &template, first, timeout).await;
+        self.stream = Some(opened.map_err(|error| self.client.note(target, error))?);
         Ok(())
     }
 
@@ -258,7 +259,7 @@ impl Worker {
         }
         if !self.window.expects(answer.request_id) {
             let message = format!("server answered batch {}, which is not due", answer.request_id);
-            return self.stream_ended(ApiError::new(Reason::ConnectionLost, message));
+            return self.stream_failed(ApiError::new(Reason::ConnectionLost, message));
         }
         match answer.result {
             Some(Answer::Ack(ack)) => self.acknowledged(ack),
@@ -321,13 +322,21 @@ impl Worker {
         true
     }
 
+    /// The server ended the stream, or it broke.
+    fn stream_failed(&mut self, error: ApiError) {
+        if let Some(stream) = &self.stream {
+            self.client.stream_ended(stream.addr(), &error);
+        }
+        let error = self.client.note(target(&self.template), error);
+        self.stream_ended(error);
+    }
+
     fn stream_ended(&mut self, error: ApiError) {
         self.stream = None;
         if self.window.is_empty() {
             // Nothing is lost: an idle stream may end, and is opened again when it is needed.
             return self.window.rewind();
         }
-        let error = self.client.note(target(&self.template), error);
         tracing::debug!(%error, partition = self.partition_name(), "stream ended");
         self.pause(&error);
         for batch in self.window.stream_ended(&error) {
@@ -450,7 +459,7 @@ impl Worker {
 }
 
 fn target(template: &Template) -> Target<'_> {
-    Target { topic: &template.topic, partition: template.partition, needs_leader: true }
+    Target { topic: &template.topic, partition: template.partition, replica: Replica::Leader }
 }
 
 /// As the server says it of a batch's first record.

@@ -88,7 +88,7 @@ async fn a_call_to_the_leader_finds_it() {
         let cluster = FakeCluster::start(3, 1).await;
         let client = connect(&cluster).await;
         assert_eq!(client.trim_topic(TOPIC, 0, 0).await.expect("the leader answers"), 0);
-        cluster.state().leader = 1;
+        cluster.lead(0, Some(1));
         assert_eq!(client.trim_topic(TOPIC, 0, 7).await.expect("the new leader answers"), 7);
     })
     .await;

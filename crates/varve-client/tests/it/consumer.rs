@@ -1,10 +1,12 @@
 //! Reading: everything once, in order, from where it was asked, whatever breaks.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use varve_api::error::{ApiError, Reason};
-use varve_api::v1::ReadConsistency;
+use varve_api::v1::{ReadConsistency, ServerState};
 use varve_client::record::{Offset, Timestamp};
-use varve_client::{Client, ClientError, Consumer, ProducerRecord, ReadFrom};
+use varve_client::{Client, ClientError, Consumer, ConsumerBuilder, ProducerRecord, ReadFrom};
 
 use crate::fake::{FakeCluster, TOPIC};
 use crate::faults::ConsumeFault;
@@ -211,6 +213,169 @@ async fn a_server_that_is_killed_and_comes_back() {
         cluster.restart(0);
         fill(&client, 0, 100..120).await;
         assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+    })
+    .await;
+}
+
+/// A consumer of a cluster of three, that has read what there is.
+async fn caught_up(builder: ConsumerBuilder, cluster: &FakeCluster) -> (Consumer, usize) {
+    let mut consumer = builder.build().await.expect("it is there");
+    for number in 0..100 {
+        let record = consumer.next().await.expect("nothing fails").expect("there is more");
+        assert_eq!(record.offset, Offset::new(number));
+    }
+    let server = cluster.state().readers[0];
+    (consumer, server)
+}
+
+async fn filled_three() -> (FakeCluster, Client) {
+    let cluster = FakeCluster::start(3, 1).await;
+    let client = impatient().connect(&cluster.address()).await.expect("it is up");
+    fill(&client, 0, 0..100).await;
+    (cluster, client)
+}
+
+/// The servers that took the streams of a reader.
+fn readers(cluster: &FakeCluster) -> Vec<usize> {
+    cluster.state().readers.clone()
+}
+
+#[tokio::test]
+async fn goes_on_at_another_server_when_its_own_dies() {
+    within(async {
+        let (mut cluster, client) = filled_three().await;
+        let until = client.consumer(TOPIC).until_offset(Offset::new(120));
+        let (consumer, server) = caught_up(until, &cluster).await;
+        cluster.kill(server).await;
+        fill(&client, 0, 100..120).await;
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+        assert_eq!(readers(&cluster), [server, 3 - server]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaves_a_server_that_is_to_be_taken_away() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        let until = client.consumer(TOPIC).until_offset(Offset::new(120));
+        let (consumer, server) = caught_up(until, &cluster).await;
+        crate::until(|| cluster.watchers() == 1).await;
+        cluster.tell(server, |server| server.set_state(ServerState::Draining));
+        crate::until(|| readers(&cluster) == [server, 3 - server]).await;
+        fill(&client, 0, 100..120).await;
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaves_a_server_that_will_close() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        cluster.state().consume_faults = vec![ConsumeFault::AdviseReconnectAfter(3)].into();
+        assert_eq!(read_from(&client, ReadFrom::Start).await, numbers(0..100));
+        let readers = readers(&cluster);
+        assert_eq!(readers.len(), 2);
+        assert_ne!(readers[0], readers[1]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn goes_on_at_the_leader_when_the_other_server_lags() {
+    within(async {
+        let (mut cluster, client) = filled_three().await;
+        let until = client.consumer(TOPIC).until_offset(Offset::new(120));
+        let (consumer, server) = caught_up(until, &cluster).await;
+        cluster.know_until(3 - server, Some(50));
+        cluster.kill(server).await;
+        fill(&client, 0, 100..120).await;
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+        assert_eq!(readers(&cluster).last(), Some(&0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaves_a_follower_that_is_left_behind() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        let until = client.consumer(TOPIC).until_offset(Offset::new(120));
+        let heartbeat = Duration::from_millis(100);
+        let (consumer, server) = caught_up(until.heartbeat_interval(heartbeat), &cluster).await;
+        cluster.know_until(server, Some(100));
+        fill(&client, 0, 100..120).await;
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+        assert_eq!(readers(&cluster), [server, 3 - server]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reads_from_the_leader_when_all_followers_are_left_behind() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        let until = client.consumer(TOPIC).until_offset(Offset::new(120));
+        let heartbeat = Duration::from_millis(100);
+        let (consumer, server) = caught_up(until.heartbeat_interval(heartbeat), &cluster).await;
+        cluster.know_until(1, Some(100));
+        cluster.know_until(2, Some(100));
+        fill(&client, 0, 100..120).await;
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+        assert_eq!(readers(&cluster), [server, 3 - server, 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_offset_that_a_follower_does_not_know_is_asked_of_the_leader() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        cluster.know_until(1, Some(50));
+        cluster.know_until(2, Some(50));
+        let from = |offset| client.consumer(TOPIC).from(ReadFrom::Offset(Offset::new(offset)));
+        let consumer = from(90).until_offset(Offset::new(100)).build().await.expect("it is there");
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(90..100));
+        let mut beyond = from(101).build().await.expect("it is there");
+        let error = beyond.next().await.expect_err("there is nothing");
+        assert_eq!(error.reason(), Some(Reason::OffsetBeyondTail));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_time_that_a_follower_does_not_know_gives_nothing_older() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        cluster.know_until(1, Some(50));
+        cluster.know_until(2, Some(50));
+        let since = client.consumer(TOPIC).from(ReadFrom::Time(Timestamp::new(80)));
+        let consumer = since.until_offset(Offset::new(100)).build().await.expect("it is there");
+        let reading = tokio::spawn(read(consumer));
+        crate::until(|| !readers(&cluster).is_empty()).await;
+        cluster.know_until(1, None);
+        cluster.know_until(2, None);
+        assert_eq!(reading.await.expect("it runs").expect("nothing fails"), numbers(80..100));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_on_one_server_is_read_from_another() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        let data_loss = ConsumeFault::Fail(ApiError::new(Reason::DataLoss, "told to"));
+        cluster.state().consume_faults = vec![ConsumeFault::Damage, data_loss].into();
+        assert_eq!(read_from(&client, ReadFrom::Start).await, numbers(0..100));
+        let mut servers = readers(&cluster);
+        servers.sort_unstable();
+        assert_eq!(servers, [0, 1, 2]);
+
+        cluster.state().consume_faults = vec![ConsumeFault::Damage; 3].into();
+        let mut consumer = client.consumer(TOPIC).build().await.expect("it is there");
+        let error = consumer.next().await.expect_err("it is damaged everywhere");
+        assert!(matches!(error, ClientError::Damaged { .. }), "{error}");
     })
     .await;
 }

@@ -1,10 +1,14 @@
 //! The client against a small double of a server, which can be told to fail.
 
 mod calls;
+mod chaos;
+mod cluster;
 mod consumer;
 mod fake;
 mod faults;
+mod picking;
 mod producer;
+mod servers;
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,6 +20,13 @@ use crate::fake::FakeCluster;
 /// Fails a scenario that hangs. Generous: it is no measurement.
 async fn within<T>(scenario: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), scenario).await.expect("the scenario hangs")
+}
+
+/// Waits for a state that nothing tells of.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// A client with timeouts short enough for scenarios in which they pass.

@@ -9,7 +9,7 @@ use varve_env::{Entropy, SeededEntropy};
 
 use crate::fake::{FakeCluster, TOPIC};
 use crate::faults::ProduceFault;
-use crate::{connect, impatient, within};
+use crate::{connect, impatient, until, within};
 
 /// Small batches, so that a few records make many.
 fn small_batches(client: &Client) -> ProducerBuilder {
@@ -168,12 +168,82 @@ async fn follows_the_leader_when_it_moves() {
         let producer = small_batches(&connect(&cluster).await).build().await.expect("the topic is there");
         let values = values(60);
         let deliveries = send_all(&producer, &values[..30]).await;
-        cluster.state().leader = 2;
+        cluster.lead(0, Some(2));
         let more = send_all(&producer, &values[30..]).await;
         for delivery in deliveries.into_iter().chain(more) {
             delivery.await.expect("it is delivered");
         }
         assert_eq!(cluster.values(0), values);
+    })
+    .await;
+}
+
+/// A cluster of three, and a producer of small batches.
+async fn three() -> (FakeCluster, Producer) {
+    let cluster = FakeCluster::start(3, 1).await;
+    let client = impatient().connect(&cluster.address()).await.expect("it is up");
+    until(|| cluster.watchers() == 1).await;
+    let producer = small_batches(&client).build().await.expect("the topic is there");
+    (cluster, producer)
+}
+
+async fn assert_delivered(cluster: &FakeCluster, deliveries: Vec<Delivery>, values: &[String]) {
+    for (offset, delivery) in deliveries.into_iter().enumerate() {
+        let delivered = delivery.await.expect("it is delivered");
+        assert_eq!(delivered.offset, Some(Offset::new(offset as u64)));
+    }
+    assert_eq!(cluster.values(0), values);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_killed_with_batches_under_way() {
+    within(async {
+        let (mut cluster, producer) = three().await;
+        let values = values(200);
+        cluster.hold_answers();
+        let mut deliveries = send_all(&producer, &values[..100]).await;
+        cluster.appended(0, 10).await;
+        cluster.kill(0).await;
+        cluster.let_answer(1000);
+        cluster.lead(0, Some(2));
+        deliveries.extend(send_all(&producer, &values[100..]).await);
+        assert_delivered(&cluster, deliveries, &values).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_partition_that_nobody_leads_for_a_while() {
+    within(async {
+        let (mut cluster, producer) = three().await;
+        let values = values(100);
+        let mut deliveries = send_all(&producer, &values[..50]).await;
+        cluster.lead(0, None);
+        cluster.kill(0).await;
+        deliveries.extend(send_all(&producer, &values[50..]).await);
+        // It is asked for again and again.
+        let asked = cluster.state().calls["describe_topic"];
+        until(|| cluster.state().calls["describe_topic"] > asked + 3).await;
+        cluster.lead(0, Some(1));
+        assert_delivered(&cluster, deliveries, &values).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_leader_that_vanished_is_not_waited_for() {
+    within(async {
+        let (cluster, producer) = three().await;
+        let values = values(30);
+        // It takes connections and batches, and says nothing: as a host that lost its power, until it is noticed.
+        cluster.hold_answers();
+        let deliveries = send_all(&producer, &values).await;
+        cluster.appended(0, 10).await;
+        cluster.lead(0, Some(1));
+        cluster.tell(0, |server| server.alive = false);
+        until(|| cluster.state().calls["produce_stream"] > 1).await;
+        cluster.let_answer(1000);
+        assert_delivered(&cluster, deliveries, &values).await;
     })
     .await;
 }

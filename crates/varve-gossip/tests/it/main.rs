@@ -1,5 +1,6 @@
 //! Gossip over loopback.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod hostile;
 mod membership;
 mod support;

@@ -128,7 +128,13 @@ async fn a_node_may_start_before_its_seed() {
     let unused = start("unused", &[]).await;
     let seed_addr = unused.addr();
     unused.shutdown().await;
-    let b = start("b", &[seed_addr]).await;
+    let mut early = config("b", &[]);
+    early.start_join_addrs = vec![
+        "no-such-host.invalid:1".to_owned(),
+        "no port".to_owned(),
+        format!("localhost:{}", seed_addr.port()),
+    ];
+    let b = Gossip::start(early).await.unwrap();
     until_alive(&b, &["b"]).await;
     let mut seed = config("seed", &[]);
     seed.bind_addr = seed_addr;
@@ -139,10 +145,33 @@ async fn a_node_may_start_before_its_seed() {
     stop([seed, b]).await;
 }
 
+/// A cluster that fell apart, or was started in two parts, comes together: who sees others goes on to look for the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_parts_of_a_cluster_find_each_other() {
+    let unused = start("unused", &[]).await;
+    let late_addr = unused.addr();
+    unused.shutdown().await;
+    let a = start("a", &[]).await;
+    let b = start("b", &[a.addr(), late_addr]).await;
+    until_alive(&b, &["a", "b"]).await;
+    let mut late = config("c", &[]);
+    late.bind_addr = late_addr;
+    let c = Gossip::start(late).await.unwrap();
+    let d = start("d", &[c.addr()]).await;
+    for node in [&a, &b, &c, &d] {
+        until_alive(node, &["a", "b", "c", "d"]).await;
+    }
+    stop([a, b, c, d]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_of_one_name_leave_the_cluster_in_peace() {
     let [a, b, c] = three().await;
     let double = start("c", &[a.addr(), b.addr()]).await;
+    let mut conflict = double.name_conflict();
+    assert_eq!(*conflict.borrow(), None, "it might be the same node, restarted");
+    let held_at = timeout(DEADLINE, conflict.wait_for(Option::is_some)).await.unwrap().unwrap().unwrap();
+    assert_eq!(held_at, c.addr());
     until_alive(&double, &["a", "b", "c"]).await;
     // News still travels, and the name stays with whoever had it first.
     let tags = Tags::try_from([("after", "the double")]).unwrap();
@@ -163,6 +192,7 @@ async fn two_nodes_of_one_name_leave_the_cluster_in_peace() {
         })
         .await;
     }
+    timeout(DEADLINE, conflict.wait_for(Option::is_none)).await.unwrap().unwrap();
     stop([a, b, double]).await;
 }
 

@@ -1,7 +1,7 @@
 //! Commands of a log, taken over into their state.
 
-use super::state_machine::{Applier, CommandCheck};
-use crate::StateMachine;
+use super::state_machine::{Applier, CommandCheck, Commands, StateEncoder};
+use crate::{CommandLogSettings, StateMachine};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +49,16 @@ pub(crate) struct CommandApplier<S: StateMachine> {
     state: Arc<S>,
     known: watch::Sender<Arc<S>>,
     responses: Arc<Responses<S::Response>>,
+    settings: CommandLogSettings,
+    since_snapshot: SinceSnapshot,
+}
+
+/// What was applied since a snapshot was made.
+#[derive(Debug, Default)]
+struct SinceSnapshot {
+    entries: u64,
+    bytes: u64,
+    asked: bool,
 }
 
 impl<S: StateMachine> CommandApplier<S> {
@@ -56,8 +66,10 @@ impl<S: StateMachine> CommandApplier<S> {
         initial: S,
         known: watch::Sender<Arc<S>>,
         responses: Arc<Responses<S::Response>>,
+        settings: CommandLogSettings,
     ) -> Self {
-        Self { state: Arc::new(initial), known, responses }
+        let since_snapshot = SinceSnapshot::default();
+        Self { state: Arc::new(initial), known, responses, settings, since_snapshot }
     }
 }
 
@@ -72,6 +84,8 @@ impl<S: StateMachine> Applier for CommandApplier<S> {
         let command = S::decode(&entry.body).map_err(unknown)?;
         let response = Arc::make_mut(&mut self.state).apply(command);
         self.responses.put(entry.log_id, response);
+        self.since_snapshot.entries += 1;
+        self.since_snapshot.bytes += entry.body.len() as u64;
         Ok(())
     }
 
@@ -82,11 +96,39 @@ impl<S: StateMachine> Applier for CommandApplier<S> {
         }
     }
 
-    fn is_volatile(&self) -> bool {
-        true
+    fn commands(&mut self) -> Option<&mut dyn Commands> {
+        Some(self)
+    }
+}
+
+impl<S: StateMachine> Commands for CommandApplier<S> {
+    fn check(&self) -> CommandCheck {
+        |bytes| S::decode(bytes).map(drop).map_err(|error| error.to_string())
     }
 
-    fn command_check(&self) -> Option<CommandCheck> {
-        Some(|bytes| S::decode(bytes).map(drop).map_err(|error| error.to_string()))
+    fn entries_kept(&self) -> u64 {
+        self.settings.snapshot_entries / 2
+    }
+
+    fn asks_for_snapshot(&mut self) -> bool {
+        let since = &mut self.since_snapshot;
+        let is_due =
+            since.entries >= self.settings.snapshot_entries || since.bytes >= self.settings.snapshot_bytes;
+        is_due && !std::mem::replace(&mut since.asked, true)
+    }
+
+    fn snapshot(&mut self) -> StateEncoder {
+        self.since_snapshot = SinceSnapshot::default();
+        let state = Arc::clone(&self.state);
+        Box::new(move || state.snapshot())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> io::Result<()> {
+        let restored = S::restore(state).map_err(|error| {
+            io::Error::other(format!("the snapshot holds no state that is known here: {error}"))
+        })?;
+        self.state = Arc::new(restored);
+        self.since_snapshot = SinceSnapshot::default();
+        Ok(())
     }
 }

@@ -71,9 +71,8 @@ impl Group {
 
     /// One try. A command that was not appended, and may be tried again, is answered with "not leader".
     async fn try_command(&self, body: Bytes) -> Result<LogId, ProduceError> {
-        let stopped = self.state().borrow().stopped;
         match (self.leading(), self.leader()) {
-            _ if stopped => Err(ProduceError::ShuttingDown),
+            _ if self.has_stopped() => Err(ProduceError::ShuttingDown),
             (Some(term), _) => self.commit_command(term, body).await,
             (None, Some(leader)) if leader != self.node() => self.hand_over(leader, body).await,
             (None, leader) => Err(ProduceError::NotLeader { leader }),

@@ -1,21 +1,25 @@
 //! One replica's part in its group.
 
 use super::command_proposer::HANDED_OVER_MAX;
+use super::command_snapshot::{CommandSnapshot, SnapshotFile};
+use super::leadership::{Leadership, observe};
 use super::link::Links;
 use super::log_store::LogStore;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
 use super::proposer::RETRY_PAUSE;
-use super::settings::GroupSettings;
+use super::settings::{GroupSettings, GroupTiming};
+use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Machine};
-use super::types::Types;
+use super::types::{RaftVote, Types, to_raft};
 use crate::replica::State;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader, InitializeError, RaftError};
-use openraft::type_config::alias::WatchReceiverOf;
-use openraft::{ChangeMembers, Raft, ReadPolicy};
+use openraft::errors::{InitializeError, RaftError};
+use openraft::type_config::alias::SnapshotOf;
+use openraft::{Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -39,9 +43,11 @@ pub(crate) struct Group {
     log: PartitionLog,
     blocking: Blocking,
     state: watch::Sender<State>,
+    leadership: watch::Sender<Leadership>,
     applied: watch::Receiver<EndState>,
     synced: watch::Receiver<Offset>,
     clock: Arc<dyn WallClock>,
+    timing: GroupTiming,
     command_check: Option<CommandCheck>,
     /// Room for commands that wait for the leader.
     handed_over: Semaphore,
@@ -56,16 +62,22 @@ impl Group {
         peers: &Peers,
         settings: &GroupSettings,
         log: PartitionLog,
-        applier: Box<dyn Applier>,
+        mut applier: Box<dyn Applier>,
     ) -> Result<Arc<Self>, OpenReplicaError> {
         let begin =
             |error: &dyn fmt::Display| OpenReplicaError::Begin(ProduceError::Internal(error.to_string()));
-        let config = settings.timing.config().validate().map_err(|error| begin(&error))?;
-        let trimmed = Arc::new(Notify::new());
-        let command_check = applier.command_check();
+        let (command_check, entries_kept) = applier
+            .commands()
+            .map_or((None, 0), |commands| (Some(commands.check()), commands.entries_kept()));
+        let config = settings.timing.config(entries_kept).validate().map_err(|error| begin(&error))?;
+        let snapshot_due = Arc::new(Notify::new());
+        if command_check.is_some() {
+            let file = SnapshotFile::new(log.clone(), env.blocking);
+            file.finish_install().await.map_err(|error| begin(&error))?;
+        }
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
-        let noticed = Arc::clone(&trimmed);
+        let noticed = Arc::clone(&snapshot_due);
         let machine = blocking
             .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
             .await
@@ -73,7 +85,8 @@ impl Group {
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
         let synced = store.watch_synced();
-        let links = Links { peers: peers.clone(), group: id };
+        let silence = Arc::new(Silence::new(settings.timing.silence()));
+        let links = Links { peers: peers.clone(), group: id, silence: Arc::clone(&silence) };
         let node = peers.node().get();
         let raft =
             Raft::new(node, Arc::new(config), links, store, machine).await.map_err(|error| begin(&error))?;
@@ -84,15 +97,19 @@ impl Group {
             log,
             blocking,
             state,
+            leadership: watch::Sender::default(),
             applied,
             synced,
             clock: Arc::clone(&env.clock),
+            timing: settings.timing,
             command_check,
             handed_over: Semaphore::new(HANDED_OVER_MAX),
         });
         peers.add(id, &group);
-        drop(tokio::spawn(observe(Arc::downgrade(&group), group.raft.server_metrics())));
-        drop(tokio::spawn(clear_up(Arc::downgrade(&group), trimmed)));
+        let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
+        let alone_max = settings.timing.alone_max();
+        drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
+        drop(tokio::spawn(clear_up(Arc::downgrade(&group), snapshot_due)));
         group.found(&settings.voters).await.map_err(|error| begin(&error))?;
         Ok(group)
     }
@@ -112,6 +129,20 @@ impl Group {
 
     pub(crate) fn state(&self) -> &watch::Sender<State> {
         &self.state
+    }
+
+    /// How long a leader that no majority answers says that it leads.
+    pub(super) fn alone_max(&self) -> Duration {
+        self.timing.alone_max()
+    }
+
+    /// Within which a learner that has caught up gets what it lacks.
+    pub(super) fn round_max(&self) -> Duration {
+        Duration::from_millis(self.timing.election_ms)
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.state.borrow().stopped
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -141,25 +172,49 @@ impl Group {
 
     /// Returns once this replica does not lead in `term`, as far as it knows.
     pub(super) async fn leadership_lost(&self, term: Term) {
-        let mut metrics = self.raft.server_metrics();
-        // Where consensus has stopped nobody leads.
-        while self.leading() == Some(term) && metrics.changed().await.is_ok() {}
+        let this = self.node();
+        // The sender lives as long as this does.
+        drop(self.leadership().wait_for(|seen| seen.led_by(this) != Some(term)).await);
     }
 
-    /// The term that this replica leads in, as far as it knows.
+    /// Follows who leads.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
+    pub(super) fn set_leadership(&self, seen: Leadership) {
+        if self.has_stopped() {
+            return;
+        }
+        // Who leads is known here before anyone is told.
+        self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
+        self.state.send_if_modified(|state| {
+            let changed = (state.progress.leader, state.progress.term) != (seen.leader, seen.term);
+            let changed = changed && !state.stopped;
+            if changed {
+                (state.progress.leader, state.progress.term) = (seen.leader, seen.term);
+            }
+            changed
+        });
+    }
+
+    /// Nothing is committed here any more.
+    pub(super) fn set_stopped(&self) {
+        self.state.send_modify(|state| {
+            state.stopped = true;
+            state.progress.leader = None;
+        });
+        self.leadership.send_modify(|known| known.leader = None);
+    }
+
+    /// The term that this replica leads in, as far as it knows, and with a majority that answers.
     pub(crate) fn leading(&self) -> Option<Term> {
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let leads = metrics.state.is_leader()
-            && metrics.vote.committed
-            && metrics.vote.leader_id.voted_for == self.peers.node().get();
-        leads.then(|| Term::new(metrics.vote.leader_id.term))
+        self.leadership.borrow().led_by(self.node())
     }
 
     /// Who leads, as far as this replica knows.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let metrics = self.raft.server_metrics();
-        metrics.borrow_watched().current_leader.map(NodeId::new)
+        self.leadership.borrow().leader
     }
 
     /// Answers another member.
@@ -177,6 +232,9 @@ impl Group {
                 Response::Vote(self.raft.pre_vote(vote).await.map_err(|error| stopped(&error))?)
             }
             Request::Snapshot(vote, snapshot) => {
+                if !self.is_sound(&vote, &snapshot) {
+                    return Err(stopped(&"the snapshot is malformed, or of another version"));
+                }
                 let installed = self.raft.install_full_snapshot(vote, snapshot).await;
                 Response::Snapshot(installed.map_err(|error| stopped(&error))?)
             }
@@ -187,6 +245,17 @@ impl Group {
             Request::Propose(command) => Response::Proposed(self.commit_for_another(command).await),
         };
         Ok(PeerResponse(response))
+    }
+
+    /// Whether a snapshot is what it says: consensus trusts it blindly.
+    fn is_sound(&self, vote: &RaftVote, snapshot: &SnapshotOf<Types, Bytes>) -> bool {
+        let last = snapshot.meta.last_log_id;
+        let is_of_last = if self.command_check.is_some() {
+            CommandSnapshot::decode(snapshot.snapshot.clone()).is_some_and(|found| found.is_of(last.as_ref()))
+        } else {
+            EndState::decode(snapshot.snapshot.clone()).is_some_and(|state| state.last.map(to_raft) == last)
+        };
+        is_of_last && last.is_some_and(|last| last.leader_id.term <= vote.leader_id.term)
     }
 
     /// Returns once all that was committed when this was called is applied here.
@@ -200,32 +269,6 @@ impl Group {
             Ok(state) if state.next_index >= index => Ok(()),
             _ => Err(GroupError::Stopped),
         }
-    }
-
-    /// Makes another voter the leader, where it has all that this one has.
-    pub(crate) async fn transfer_leadership(&self, to: NodeId) -> Result<(), GroupError> {
-        if self.leading().is_none() {
-            return Err(GroupError::NotLeader { leader: self.leader() });
-        }
-        self.raft.trigger().transfer_leader(to.get()).await.map_err(|_| GroupError::Stopped)
-    }
-
-    /// Adds a member that does not vote, and waits until it has nearly all of the log.
-    pub(crate) async fn add_learner(&self, node: NodeId) -> Result<(), GroupError> {
-        self.raft.add_learner(node.get(), (), true).await.map(drop).map_err(|error| self.refusal(error))
-    }
-
-    /// Makes these nodes the voters, in one joint change. Each must be a member. Who was a voter and is none any more leaves.
-    pub(crate) async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), GroupError> {
-        let voters: BTreeSet<u64> = voters.iter().map(|node| node.get()).collect();
-        let change = ChangeMembers::ReplaceAllVoters(voters);
-        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refusal(error))
-    }
-
-    /// Takes a member away that does not vote.
-    pub(crate) async fn remove_learner(&self, node: NodeId) -> Result<(), GroupError> {
-        let change = ChangeMembers::RemoveNodes(BTreeSet::from([node.get()]));
-        self.raft.change_membership(change, false).await.map(drop).map_err(|error| self.refusal(error))
     }
 
     /// Who belongs to the group.
@@ -249,10 +292,7 @@ impl Group {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(partition = %self.id, %error, "consensus did not stop cleanly");
         }
-        self.state.send_modify(|state| {
-            state.stopped = true;
-            state.progress.leader = None;
-        });
+        self.set_stopped();
     }
 
     /// Begins a new group, where this is the first start of one of its voters.
@@ -277,7 +317,7 @@ impl Group {
     async fn read_index(&self) -> Result<Index, GroupError> {
         let since = Instant::now();
         loop {
-            if self.state.borrow().stopped {
+            if self.has_stopped() {
                 return Err(GroupError::Stopped);
             }
             if let Some(index) = self.own_read_index().await {
@@ -311,6 +351,10 @@ impl Group {
 
     /// Notes durably how far entries were applied here, so that a start need not begin at the first one.
     async fn mark(&self) {
+        if self.command_check.is_some() {
+            // In that file lies what its commands have made.
+            return;
+        }
         let applied = self.applied.borrow().clone();
         // Never beyond what this disk holds: others may have committed it before it was durable here.
         let durable = self.log.durable_index();
@@ -321,17 +365,6 @@ impl Group {
         let saved = self.blocking.run(move || log.save_snapshot(applied.encode())).await;
         if let Err(error) = saved {
             tracing::warn!(partition = %self.id, %error, "cannot note how far the log is applied: the next start takes longer");
-        }
-    }
-
-    fn refusal(&self, error: RaftError<Types, ClientWriteError<Types>>) -> GroupError {
-        match error {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader { leader_id, .. })) => {
-                GroupError::NotLeader { leader: leader_id.map(NodeId::new) }
-            }
-            RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => GroupError::Unknown,
-            RaftError::APIError(error) => GroupError::Refused { reason: error.to_string() },
-            RaftError::Fatal(_) => GroupError::Stopped,
         }
     }
 }
@@ -351,55 +384,22 @@ impl fmt::Debug for Group {
     }
 }
 
-/// Makes known who leads.
-async fn observe(
-    group: std::sync::Weak<Group>,
-    mut metrics: WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>,
-) {
-    loop {
-        {
-            let Some(group) = group.upgrade() else { return };
-            let (leader, term) = {
-                let now = metrics.borrow_and_update();
-                (now.current_leader.map(NodeId::new), Term::new(now.vote.leader_id.term))
-            };
-            group.state.send_if_modified(|state| {
-                let changed =
-                    (state.progress.leader, state.progress.term) != (leader, term) && !state.stopped;
-                if changed {
-                    (state.progress.leader, state.progress.term) = (leader, term);
-                }
-                changed
-            });
-        }
-        if metrics.changed().await.is_err() {
-            break;
-        }
-    }
-    if let Some(group) = group.upgrade() {
-        group.state.send_modify(|state| {
-            state.stopped = true;
-            state.progress.leader = None;
-        });
-    }
-}
-
-/// Gives back the space of what was trimmed, and notes now and then how far the log is applied.
-async fn clear_up(group: std::sync::Weak<Group>, trimmed: Arc<Notify>) {
+/// Makes the snapshot that lets the log be purged, and notes now and then how far the log is applied.
+async fn clear_up(group: std::sync::Weak<Group>, snapshot_due: Arc<Notify>) {
     let Some(mut applied) = group.upgrade().map(|group| group.applied.clone()) else { return };
     let mut marked_bytes = 0;
     loop {
-        let trim = tokio::select! {
+        let is_due = tokio::select! {
             biased;
-            () = trimmed.notified() => true,
+            () = snapshot_due.notified() => true,
             changed = applied.changed() => match changed {
                 Ok(()) => false,
                 Err(_) => return,
             },
         };
         let Some(group) = group.upgrade() else { return };
-        if trim {
-            // The snapshot is the state at the first entry to be kept; consensus then purges up to it.
+        if is_due {
+            // Consensus then purges up to it.
             drop(group.raft.trigger().snapshot().await);
             continue;
         }

@@ -2,6 +2,7 @@
 
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
+use super::silence::Silence;
 use super::types::{RaftVote, Types};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -16,6 +17,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
+use std::sync::Arc;
 use std::time::Duration;
 use varve_record::{NodeId, PartitionId};
 
@@ -31,6 +33,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Links {
     pub(crate) peers: Peers,
     pub(crate) group: PartitionId,
+    pub(crate) silence: Arc<Silence>,
 }
 
 /// To one member of one group.
@@ -39,6 +42,7 @@ pub(crate) struct Link {
     peers: Peers,
     group: PartitionId,
     to: NodeId,
+    silence: Arc<Silence>,
     /// What goes this way waits for no entries.
     heartbeats: bool,
 }
@@ -47,7 +51,8 @@ impl RaftNetworkFactory<Types> for Links {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, _node: &()) -> Link {
-        Link { peers: self.peers.clone(), group: self.group, to: NodeId::new(target), heartbeats: false }
+        let (peers, silence) = (self.peers.clone(), Arc::clone(&self.silence));
+        Link { peers, group: self.group, to: NodeId::new(target), silence, heartbeats: false }
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, node: &()) -> Link {
@@ -56,6 +61,19 @@ impl RaftNetworkFactory<Types> for Links {
 }
 
 impl Link {
+    /// As [`Link::call`], for what keeps others from electing another leader.
+    fn lead(
+        &self,
+        request: PeerRequest,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Response, PeerError>> {
+        if self.silence.is_kept() {
+            let reason = "no majority answers this leader, which is silent for a while".to_owned();
+            return futures::future::ready(Err(PeerError::NotSent { node: self.to, reason })).boxed();
+        }
+        self.call(request, timeout)
+    }
+
     /// Asks, and gives up after a time.
     fn call(
         &self,
@@ -85,7 +103,7 @@ impl Link {
         } else {
             PeerRequest::new(Request::Append(request))
         };
-        let answer = self.call(request, APPEND_TIMEOUT);
+        let answer = self.lead(request, APPEND_TIMEOUT);
         async move {
             match answer.await {
                 Ok(Response::Append(response)) => Ok(response),
@@ -163,7 +181,7 @@ impl RaftNetworkV2<Types> for Link {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let answer = self.call(PeerRequest::new(Request::Snapshot(vote, snapshot)), SNAPSHOT_TIMEOUT);
+        let answer = self.lead(PeerRequest::new(Request::Snapshot(vote, snapshot)), SNAPSHOT_TIMEOUT);
         tokio::select! {
             biased;
             closed = cancel => Err(closed.into()),

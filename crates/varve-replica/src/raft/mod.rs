@@ -5,10 +5,13 @@
 //! relied on.
 
 mod answer;
+mod changes;
 mod command_applier;
 mod command_proposer;
+mod command_snapshot;
 mod flights;
 mod group;
+mod leadership;
 mod link;
 mod log_entry;
 mod log_store;
@@ -19,6 +22,7 @@ mod peers;
 mod proposal;
 mod proposer;
 mod settings;
+mod silence;
 mod state_machine;
 #[cfg(test)]
 mod suite;
@@ -27,6 +31,7 @@ mod wire;
 mod wire_network;
 
 pub(crate) use command_applier::{CommandApplier, Responses};
+pub(crate) use command_snapshot::SnapshotFile;
 pub(crate) use group::Group;
 pub(crate) use proposer::GroupProposer;
 pub(crate) use state_machine::{NoApplier, last_known};

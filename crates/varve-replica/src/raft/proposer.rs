@@ -13,7 +13,6 @@ use crate::produce::Outcome;
 use crate::proposer::Proposal;
 use crate::replica::Extent;
 use crate::{Acks, Produce, ProduceError, Produced};
-use openraft::async_runtime::watch::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -53,7 +52,7 @@ impl GroupProposer {
 
     /// Takes proposals until the last handle is gone.
     pub(crate) async fn run(mut self, mut proposals: mpsc::Receiver<Proposal>) {
-        let mut leadership = self.group.raft().server_metrics();
+        let mut leadership = self.group.leadership();
         let flights = Arc::clone(&self.flights);
         loop {
             self.follow_leadership();
@@ -62,7 +61,7 @@ impl GroupProposer {
             }
             tokio::select! {
                 biased;
-                changed = leadership.changed() => if changed.is_err() { break },
+                changed = leadership.changed() => if changed.is_err() || self.group.has_stopped() { break },
                 () = flights.changed.notified() => {}
                 changed = self.synced.changed(), if flights.awaits_sync() => match changed {
                     Ok(()) => flights.synced(*self.synced.borrow_and_update()),

@@ -2,10 +2,8 @@
 
 use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use varve_record::NodeId;
-
-/// A learner that lacks at most so many entries counts as caught up.
-const CAUGHT_UP_ENTRIES: u64 = 64;
 
 /// When a group's members take each other for gone. The same on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +32,19 @@ pub struct GroupSettings {
 }
 
 impl GroupTiming {
-    pub(crate) fn config(self) -> Config {
+    /// How long a leader that no majority answers still says that it leads: the two longest election timeouts. It takes no
+    /// new entries after one.
+    pub(crate) fn alone_max(self) -> Duration {
+        Duration::from_millis(self.election_ms.saturating_mul(4))
+    }
+
+    /// How long it then keeps silent: until the others have forgotten it, have waited to stand for election, and have had
+    /// time to win one.
+    pub(crate) fn silence(self) -> Duration {
+        Duration::from_millis(self.election_ms.saturating_mul(6))
+    }
+
+    pub(crate) fn config(self, entries_kept: u64) -> Config {
         Config {
             cluster_name: String::new(),
             heartbeat_interval: self.heartbeat_ms,
@@ -44,10 +54,9 @@ impl GroupTiming {
             // A leader's entries are sent while they are written: after a crash others may hold what it lost, under names that
             // it would give again in the same term. A new term it is.
             enable_leader_restore: Some(false),
-            // A replica makes a snapshot when something was trimmed, and then all of it goes.
+            // A replica makes a snapshot when something was trimmed, and then all of it goes; or of commands, now and then.
             snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: 0,
-            replication_lag_threshold: CAUGHT_UP_ENTRIES,
+            max_in_snapshot_log_to_keep: entries_kept,
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             ..Config::default()
         }

@@ -2,12 +2,15 @@
 //!
 //! A data partition's state is its log: to apply an entry is to raise the high watermark over it. Nothing of that needs to be
 //! durable, so that a start takes up at the mark that was left last, or at the first entry kept. Its snapshot is the state
-//! before the first entry kept: whoever installs it is then sent every entry that there still is.
+//! before the first entry kept: whoever installs it is then sent every entry that there still is. A command log's snapshot is
+//! the state that its commands have made.
 
+use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
 use super::log_entry::LogEntry;
 use super::membership;
 use super::types::{Applied, RaftLogId, RaftStoredMembership, Types, to_raft};
 use crate::replica::State;
+use crate::settings::COMMAND_STATE_BYTES_MAX;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -15,7 +18,7 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use std::io;
 use std::sync::Arc;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use varve_env::Blocking;
 use varve_storage::{EndState, Entry, EntryKind, PartitionLog, ProducerTable, StoredMembership};
 
@@ -31,14 +34,31 @@ pub(crate) trait Applier: Send + Sync + 'static {
     fn apply(&mut self, entry: &Entry) -> io::Result<()>;
     /// All entries so far were applied: makes the state known.
     fn publish(&mut self);
-    /// Whether a start must apply every entry again.
-    fn is_volatile(&self) -> bool;
-    /// Tells whether a command may enter the log; `None` where none may.
-    fn command_check(&self) -> Option<CommandCheck>;
+    /// What is done with commands; `None` where the log holds records.
+    fn commands(&mut self) -> Option<&mut dyn Commands>;
+}
+
+/// The state that a log's commands make.
+pub(crate) trait Commands {
+    /// Tells whether a command may enter the log.
+    fn check(&self) -> CommandCheck;
+    /// How far the log may be behind its snapshot and still be sent entry by entry, in entries.
+    fn entries_kept(&self) -> u64;
+    /// Asks, once, for a snapshot, where much was applied since the last.
+    fn asks_for_snapshot(&mut self) -> bool;
+    /// The state as it is now, to be encoded elsewhere.
+    fn snapshot(&mut self) -> StateEncoder;
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    /// Where the bytes are none that this version knows.
+    fn restore(&mut self, state: &[u8]) -> io::Result<()>;
 }
 
 /// Says what is wrong with a command's bytes.
 pub(crate) type CommandCheck = fn(&[u8]) -> Result<(), String>;
+/// Encodes a state.
+pub(crate) type StateEncoder = Box<dyn FnOnce() -> Bytes + Send + Sync>;
 
 /// A data partition has nothing else to do.
 pub(crate) struct NoApplier;
@@ -50,11 +70,7 @@ impl Applier for NoApplier {
 
     fn publish(&mut self) {}
 
-    fn is_volatile(&self) -> bool {
-        false
-    }
-
-    fn command_check(&self) -> Option<CommandCheck> {
+    fn commands(&mut self) -> Option<&mut dyn Commands> {
         None
     }
 }
@@ -67,13 +83,14 @@ pub(crate) struct Machine {
     /// The state as of the last applied entry; the producers are left out.
     applied: EndState,
     applier: Box<dyn Applier>,
-    /// Told when entries were applied that someone may clear up after.
     applied_watch: watch::Sender<EndState>,
-    trimmed: Arc<Notify>,
+    /// Told when entries were applied that a snapshot is to follow.
+    snapshot_due: Arc<Notify>,
+    file: SnapshotFile,
 }
 
 impl Machine {
-    /// A state machine over a log, as of its newest mark, or of its first entry. Blocks.
+    /// A state machine over a log, as of its newest mark or snapshot, or of its first entry. Blocks.
     ///
     /// # Errors
     /// Where the log cannot be read, or ends before what was applied: then entries that were durable are lost.
@@ -81,12 +98,17 @@ impl Machine {
         log: PartitionLog,
         blocking: Blocking,
         state: watch::Sender<State>,
-        applier: Box<dyn Applier>,
-        trimmed: Arc<Notify>,
+        mut applier: Box<dyn Applier>,
+        snapshot_due: Arc<Notify>,
     ) -> io::Result<Self> {
-        let applied = start_state(&log, applier.is_volatile())?;
+        let file = SnapshotFile::new(log.clone(), blocking);
+        let applied = match applier.commands() {
+            Some(commands) => commands_start_state(&log, &file, commands)?,
+            None => start_state(&log)?,
+        };
         let applied_watch = watch::Sender::new(applied.clone());
-        let machine = Self { log, blocking, state, applied, applier, applied_watch, trimmed };
+        let mut machine = Self { log, blocking, state, applied, applier, applied_watch, snapshot_due, file };
+        machine.applier.publish();
         machine.publish_progress();
         Ok(machine)
     }
@@ -114,8 +136,9 @@ impl Machine {
         }
         let before = self.state.borrow().progress.log_start_offset;
         self.publish_progress();
-        if self.applied.log_start_offset > before {
-            self.trimmed.notify_one();
+        let is_due = self.applier.commands().is_some_and(Commands::asks_for_snapshot);
+        if is_due || self.applied.log_start_offset > before {
+            self.snapshot_due.notify_one();
         }
     }
 
@@ -132,20 +155,14 @@ impl Machine {
     }
 
     /// Goes on from another replica's state. Where the log holds the entry that the state is of, all is here already.
-    async fn install(&mut self, state: EndState) -> io::Result<()> {
+    async fn install_records(&mut self, state: EndState) -> io::Result<()> {
         let last = state.last.ok_or_else(|| io::Error::other("a snapshot of an empty log"))?;
         let log = self.log.clone();
         let found = self.blocking.run(move || log.log_id_at(last.index)).await.map_err(io::Error::other)?;
         if found != Some(last) {
-            let (sender, done) = oneshot::channel();
-            self.log.reset(state.clone(), Box::new(move |result| drop(sender.send(result))));
-            match done.await {
-                Ok(result) => result.map_err(io::Error::other)?,
-                Err(_) => return Err(io::Error::other("the log was not reset")),
-            }
+            self.file.reset(state.clone()).await?;
         }
         self.applied = starting_from(state);
-        self.publish();
         Ok(())
     }
 }
@@ -175,12 +192,9 @@ fn starting_from(first: EndState) -> EndState {
 }
 
 /// Where a start takes up: never behind the log's end, so that consensus never sees a gap that it would fill by purging.
-fn start_state(log: &PartitionLog, volatile: bool) -> io::Result<EndState> {
+fn start_state(log: &PartitionLog) -> io::Result<EndState> {
     let first = log.checkpoint_at_first_segment().map_err(io::Error::other)?;
     let first = starting_from(first);
-    if volatile {
-        return Ok(first);
-    }
     let mark = log.read_snapshot().map_err(io::Error::other)?.and_then(EndState::decode);
     let Some((mark, last)) = mark.and_then(|mark| mark.last.map(|last| (mark, last))) else {
         return Ok(first);
@@ -198,10 +212,37 @@ fn start_state(log: &PartitionLog, volatile: bool) -> io::Result<EndState> {
     }
 }
 
+/// The same for a log of commands, whose state is restored.
+fn commands_start_state(
+    log: &PartitionLog,
+    file: &SnapshotFile,
+    commands: &mut dyn Commands,
+) -> io::Result<EndState> {
+    let Some(snapshot) = file.read()? else {
+        let first = log.checkpoint_at_first_segment().map_err(io::Error::other)?;
+        return match first.last {
+            None => Ok(first),
+            Some(last) => Err(io::Error::other(format!(
+                "the commands up to entry {last} were purged, and there is no snapshot of what they made"
+            ))),
+        };
+    };
+    let last = snapshot.last();
+    match log.log_id_at(last.index).map_err(io::Error::other)? {
+        Some(found) if found == last => {
+            commands.restore(&snapshot.state)?;
+            Ok(snapshot.log)
+        }
+        found => Err(io::Error::other(format!(
+            "the snapshot is of entry {last}, but the log holds {found:?} in its place: entries that were durable are lost"
+        ))),
+    }
+}
+
 /// What is known to be committed of a log that takes no part in its group. Blocks.
 pub(crate) fn last_known(log: &PartitionLog) -> State {
     let mut known = State::unknown();
-    if let Ok(state) = start_state(log, false) {
+    if let Ok(state) = start_state(log) {
         known.progress.high_watermark = state.next_offset;
         known.progress.log_start_offset = state.log_start_offset;
     }
@@ -240,16 +281,40 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { log: self.log.clone(), blocking: self.blocking }
+        let (log, blocking) = (self.log.clone(), self.blocking);
+        match self.applier.commands() {
+            None => SnapshotBuilder::Records { log, blocking },
+            Some(commands) => SnapshotBuilder::Commands {
+                log,
+                blocking,
+                file: self.file.clone(),
+                applied: self.applied.clone(),
+                state: Some(commands.snapshot()),
+            },
+        }
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<Types>, snapshot: Bytes) -> io::Result<()> {
-        let state =
-            EndState::decode(snapshot).ok_or_else(|| io::Error::other("the snapshot is malformed"))?;
-        self.install(state).await
+        let malformed = || io::Error::other("the snapshot is malformed");
+        match self.applier.commands() {
+            None => self.install_records(EndState::decode(snapshot).ok_or_else(malformed)?).await?,
+            Some(commands) => {
+                let snapshot = CommandSnapshot::decode(snapshot).ok_or_else(malformed)?;
+                commands.restore(&snapshot.state)?;
+                self.file.install(snapshot.clone()).await?;
+                self.applied = snapshot.log;
+            }
+        }
+        self.publish();
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Types, Bytes>>> {
+        if self.applier.commands().is_some() {
+            let file = self.file.clone();
+            let found = self.blocking.run(move || file.read()).await?;
+            return found.as_ref().map(commands_snapshot).transpose();
+        }
         let log = self.log.clone();
         let state = self.blocking.run(move || log.checkpoint_at_first_segment()).await;
         let state = state.map_err(io::Error::other)?;
@@ -257,20 +322,74 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// Makes the snapshot that lets the log be purged up to its start.
-pub(crate) struct SnapshotBuilder {
-    log: PartitionLog,
-    blocking: Blocking,
+/// Makes the snapshot that lets the log be purged.
+pub(crate) enum SnapshotBuilder {
+    /// The state at the log's start.
+    Records { log: PartitionLog, blocking: Blocking },
+    /// The state as of the last entry that was applied.
+    Commands {
+        log: PartitionLog,
+        blocking: Blocking,
+        file: SnapshotFile,
+        applied: EndState,
+        state: Option<StateEncoder>,
+    },
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, Bytes>> {
-        let log = self.log.clone();
-        let state = self.blocking.run(move || log.checkpoint_after_purge()).await;
-        to_snapshot(&state.map_err(io::Error::other)?)
+        match self {
+            Self::Records { log, blocking } => {
+                let log = log.clone();
+                let state = blocking.run(move || log.checkpoint_after_purge()).await;
+                to_snapshot(&state.map_err(io::Error::other)?)
+            }
+            Self::Commands { log, blocking, file, applied, state } => {
+                if let Some(last) = applied.last {
+                    // Others may have committed what is not durable here yet, and a snapshot is never ahead of its log.
+                    durable(log, last).await?;
+                }
+                let (file, applied, state) = (file.clone(), applied.clone(), state.take());
+                blocking.run(move || save_commands(&file, applied, state)).await
+            }
+        }
     }
+}
+
+/// Saves a snapshot of the commands. Where it cannot be, the one before stands, and the log keeps what came since.
+fn save_commands(
+    file: &SnapshotFile,
+    log: EndState,
+    state: Option<StateEncoder>,
+) -> io::Result<SnapshotOf<Types, Bytes>> {
+    let state = state.filter(|_| log.last.is_some()).map(|encode| encode());
+    let saved = match state {
+        Some(state) if state.len() <= COMMAND_STATE_BYTES_MAX => file
+            .replace(CommandSnapshot { log, state, replaces_log: false })
+            .inspect_err(|error| tracing::warn!(%error, "cannot save a snapshot of the commands"))
+            .ok(),
+        Some(state) => {
+            let (size_bytes, max_bytes) = (state.len(), COMMAND_STATE_BYTES_MAX);
+            tracing::warn!(
+                size_bytes,
+                max_bytes,
+                "the state is too large for a snapshot: the log keeps all commands"
+            );
+            None
+        }
+        None => None,
+    };
+    let standing = match saved {
+        Some(saved) => Some(saved),
+        None => file.read()?,
+    };
+    standing.as_ref().map_or_else(|| to_snapshot(&EndState::default()), commands_snapshot)
+}
+
+fn commands_snapshot(snapshot: &CommandSnapshot) -> io::Result<SnapshotOf<Types, Bytes>> {
+    Ok(SnapshotOf::<Types, Bytes> { snapshot: snapshot.encode(), ..to_snapshot(&snapshot.log)? })
 }
 
 fn to_snapshot(state: &EndState) -> io::Result<SnapshotOf<Types, Bytes>> {

@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) disk: FaultyDisk,
     pub(crate) partition: Partition,
     /// The log lives as long as this.
-    _storage: Storage,
+    pub(crate) storage: Storage,
 }
 
 /// Some nodes, all of them with a replica of one partition.
@@ -74,7 +74,7 @@ impl Cluster {
         let group = GroupSettings { timing: TIMING, voters: self.founders.clone() };
         let partition = Partition::join(&env, &storage, GROUP, &peers, self.settings.clone(), &group);
         let partition = within(partition).await.unwrap();
-        drop(self.nodes.insert(node, Node { disk, partition, _storage: storage }));
+        drop(self.nodes.insert(node, Node { disk, partition, storage }));
     }
 
     /// Cuts a node's power: what it had not synced is gone. Gives its disk.

@@ -7,6 +7,9 @@ use varve_replica::{COMMAND_BYTES_MAX, CommandLog, OpenReplicaError, StateMachin
 /// A command whose bytes are more than a command may have.
 pub(crate) const TOO_LARGE: i64 = i64::MAX;
 
+/// Commands from here on have 8 KiB.
+pub(crate) const LONG: i64 = 1_000_000;
+
 /// Adds numbers, and refuses odd ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sum(pub(crate) i64);
@@ -17,7 +20,11 @@ impl StateMachine for Sum {
     type DecodeError = ParseIntError;
 
     fn encode(command: &i64) -> Bytes {
-        let zeros = if *command == TOO_LARGE { COMMAND_BYTES_MAX } else { 0 };
+        let zeros = match *command {
+            TOO_LARGE => COMMAND_BYTES_MAX,
+            LONG.. => 8 * 1024,
+            _ => 0,
+        };
         format!("{}{command}", "0".repeat(zeros)).into()
     }
 
@@ -31,6 +38,14 @@ impl StateMachine for Sum {
         }
         self.0 += command;
         Ok(self.0)
+    }
+
+    fn snapshot(&self) -> Bytes {
+        Self::encode(&self.0)
+    }
+
+    fn restore(snapshot: &[u8]) -> Result<Self, ParseIntError> {
+        Self::decode(snapshot).map(Self)
     }
 }
 

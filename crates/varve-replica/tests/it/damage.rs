@@ -1,7 +1,11 @@
-use crate::fixture::{Fixture, NODE, PARTITION, append, batch, within};
+use crate::cluster::{Cluster, GROUP};
+use crate::fixture::{Fixture, NODE, PARTITION, append, batch, values, within};
+use std::collections::BTreeSet;
 use varve_env::disk::Disk;
-use varve_record::Offset;
-use varve_replica::{OpenReplicaError, Partition, PartitionSettings, ProduceError, ReadError, Start};
+use varve_record::{NodeId, Offset};
+use varve_replica::{
+    GroupError, OpenReplicaError, Partition, PartitionSettings, ProduceError, ReadError, Start,
+};
 use varve_storage::PartitionConfig;
 
 #[tokio::test]
@@ -85,4 +89,46 @@ async fn a_log_that_is_gone_is_not_begun_anew() {
     ));
     let refused = opened.await.unwrap_err();
     assert!(matches!(refused, OpenReplicaError::Lost { id } if id == PARTITION), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_replica_comes_back_as_a_new_one_under_its_number() {
+    let mut cluster = Cluster::new(3).await;
+    let large = "x".repeat(10_000);
+    for _ in 0..10 {
+        cluster.append(batch(&[&large])).await;
+    }
+    cluster.level().await;
+    let leader = cluster.leader().await;
+    let damaged = *cluster.nodes.keys().find(|node| **node != leader).unwrap();
+    let disk = cluster.cut_power(damaged).await;
+    let segment =
+        disk.files().into_iter().find(|path| path.extension().is_some_and(|end| end == "log")).unwrap();
+    disk.flip(&segment, 20_000, 1).unwrap();
+    cluster.start(damaged, disk).await;
+    let partition = cluster.partition(damaged).clone();
+    assert!(partition.status().damage.is_some());
+    assert!(matches!(partition.members(), Err(GroupError::Alone)), "it keeps out of the group");
+
+    let rest: BTreeSet<NodeId> = cluster.nodes.keys().copied().filter(|node| *node != damaged).collect();
+    let among: Vec<NodeId> = rest.iter().copied().collect();
+    let leader = cluster.leader_among(&among).await;
+    within(cluster.partition(leader).change_voters(&rest)).await.unwrap();
+    cluster.append_among(&among, batch(&["meanwhile"])).await;
+
+    let storage = cluster.nodes[&damaged].storage.clone();
+    let aside = storage.quarantine_partition(GROUP).unwrap();
+    drop((partition, storage));
+    let disk = cluster.cut_power(damaged).await;
+    assert!(disk.files().iter().any(|path| path.starts_with(&aside)));
+    cluster.start(damaged, disk).await;
+    assert_eq!(cluster.partition(damaged).status().damage.map(|damage| damage.reason), None);
+    let leader = cluster.leader_among(&among).await;
+    within(cluster.partition(leader).add_learner(damaged)).await.unwrap();
+    let all: BTreeSet<NodeId> = cluster.nodes.keys().copied().collect();
+    within(cluster.partition(leader).change_voters(&all)).await.unwrap();
+    cluster.append(batch(&["together"])).await;
+    assert_eq!(cluster.level().await, Offset::new(12));
+    let found = values(cluster.partition(damaged), 0).await;
+    assert_eq!((found.len(), found[10].as_str(), found[11].as_str()), (12, "meanwhile", "together"));
 }

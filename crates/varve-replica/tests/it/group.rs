@@ -1,10 +1,11 @@
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, until};
 use crate::fixture::{batch, numbered, produce, values, within};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::time::Duration;
 use varve_env::disk::{FaultyDisk, OpKind};
 use varve_record::{NodeId, Offset};
-use varve_replica::{Acks, Consistency, Produce, ProduceError, ReadError};
+use varve_replica::{Acks, Consistency, GroupError, Produce, ProduceError, ReadError};
 
 fn names(count: u64) -> Vec<String> {
     (0..count).map(|n| n.to_string()).collect()
@@ -236,6 +237,68 @@ async fn without_a_majority_nothing_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_leader_that_nobody_answers_stops_saying_that_it_leads() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let old = cluster.leader().await;
+    cluster.network.isolate(old);
+    let partition = cluster.partition(old);
+    let waiting = within(partition.enqueue(produce(batch(&["unsure"])))).await.unwrap();
+    let outcome = within(waiting.wait()).await;
+    assert!(matches!(outcome, Err(ProduceError::CommitUnknown)), "while it is alone still: {outcome:?}");
+    assert_eq!(partition.progress().leader, None);
+    let outcome = within(partition.produce(produce(batch(&["refused"])))).await;
+    assert!(matches!(outcome, Err(ProduceError::NotLeader { leader: None })), "{outcome:?}");
+    assert_eq!(partition.progress().high_watermark, Offset::new(1));
+    // With nobody else to lead it goes on in its place once it is heard again, or follows another.
+    cluster.network.heal();
+    cluster.append(batch(&["again"])).await;
+    cluster.level().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_heard_but_hears_nobody_is_replaced() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let old = cluster.leader().await;
+    let rest = others(&cluster, old);
+    for node in &rest {
+        cluster.network.cut(*node, old);
+    }
+    let waiting = within(cluster.partition(old).enqueue(produce(batch(&["unsure"])))).await.unwrap();
+    cluster.append_among(&rest, batch(&["by another"])).await;
+    cluster.network.heal();
+    let outcome = within(waiting.wait()).await;
+    assert!(matches!(outcome, Ok(_) | Err(ProduceError::CommitUnknown)), "{outcome:?}");
+    cluster.append(batch(&["last"])).await;
+    // What it sent may have been committed by the one that came after it.
+    let end = cluster.level().await;
+    assert!([Offset::new(3), Offset::new(4)].contains(&end), "{end}");
+}
+
+#[tokio::test]
+async fn an_old_leader_that_comes_back_reads_nothing_stale() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    for n in 0..3_u64 {
+        cluster.level().await;
+        let old = cluster.leader().await;
+        let rest = others(&cluster, old);
+        cluster.network.isolate(old);
+        let produced = cluster.append_among(&rest, batch(&["new"])).await;
+        // As after a pause: it has heard of nobody else, and is asked before any heartbeat arrives.
+        cluster.network.heal();
+        let seen = within(cluster.partition(old).barrier(Consistency::Linearizable)).await;
+        assert!(
+            seen.as_ref().is_ok_and(|seen| *seen >= produced.next_offset.unwrap()) || seen.is_err(),
+            "round {n}: {seen:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_acknowledgement_by_the_leader_waits_for_nobody_else() {
     let cluster = Cluster::new(3).await;
     cluster.append(batch(&["kept"])).await;
@@ -350,4 +413,100 @@ async fn a_new_replica_gets_every_record_that_there_still_is() {
         .await;
     assert!(cluster.append(numbered(5, 0, 63, &[&value])).await.duplicate);
     assert!(!cluster.append(numbered(5, 0, 64, &["new"])).await.duplicate);
+}
+
+#[tokio::test]
+async fn a_learner_has_caught_up_when_it_has_what_there_was() {
+    let mut cluster = Cluster::new(1).await;
+    let leader = NodeId::new(1);
+    let large = "x".repeat(300_000);
+    for _ in 0..20 {
+        cluster.append(batch(&[&large])).await;
+    }
+    let end = cluster.partition(leader).status().next_offset;
+    let learner = NodeId::new(2);
+    cluster.network.set_delay(Duration::from_millis(30));
+    cluster.start(learner, FaultyDisk::new(2)).await;
+    within(cluster.partition(leader).add_learner(learner)).await.unwrap();
+    assert_eq!(cluster.partition(learner).status().next_offset, end);
+    let known = cluster.partition(leader).followers().unwrap()[&learner];
+    assert_eq!(
+        (known.matched, known.lag_entries),
+        (cluster.partition(leader).status().last.map(|l| l.index), 0)
+    );
+    assert!(cluster.partition(learner).followers().unwrap().is_empty(), "it does not lead");
+}
+
+#[tokio::test]
+async fn a_learner_that_is_down_holds_up_nobody_but_who_waits_for_it() {
+    let mut cluster = Cluster::new(1).await;
+    let (leader, learner) = (NodeId::new(1), NodeId::new(2));
+    cluster.append(batch(&["0"])).await;
+    let partition = cluster.partition(leader).clone();
+    for _ in 0..3 {
+        let waited = tokio::time::timeout(Duration::from_millis(50), partition.add_learner(learner)).await;
+        assert!(waited.is_err(), "{waited:?}");
+    }
+    assert_eq!(partition.members().unwrap().learners, BTreeSet::from([learner]));
+    let last = partition.status().last.unwrap().index.get();
+    assert_eq!(last, 3, "a member is added once: founding, a blank, the batch, the learner");
+    let both = BTreeSet::from([leader, learner]);
+    let refused = within(partition.change_voters(&both)).await;
+    assert!(matches!(refused, Err(GroupError::Refused { .. })), "{refused:?}");
+    assert!(partition.followers().unwrap()[&learner].silent_for.is_none());
+    cluster.append(batch(&["1"])).await;
+    cluster.start(learner, FaultyDisk::new(2)).await;
+    within(partition.add_learner(learner)).await.unwrap();
+    within(partition.change_voters(&both)).await.unwrap();
+    cluster.append(batch(&["2"])).await;
+    cluster.level().await;
+}
+
+#[tokio::test]
+async fn leadership_goes_to_a_voter_that_has_caught_up() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.append(batch(&["0"])).await;
+    cluster.level().await;
+    let old = cluster.leader().await;
+    let partition = cluster.partition(old).clone();
+    let [down, fit] = others(&cluster, old)[..] else { panic!("there are two others") };
+    let learner = NodeId::new(4);
+    cluster.start(learner, FaultyDisk::new(4)).await;
+    within(partition.add_learner(learner)).await.unwrap();
+    let refused = within(partition.transfer_leadership(learner)).await;
+    assert!(matches!(refused, Err(GroupError::Refused { .. })), "{refused:?}");
+    within(partition.transfer_leadership(old)).await.unwrap();
+    cluster.cut_power(down).await;
+    until("the one that is down is missed", || {
+        let silent = partition.followers().unwrap().get(&down)?.silent_for?;
+        (silent > Duration::from_secs(2)).then_some(())
+    })
+    .await;
+    let refused = within(partition.transfer_leadership(down)).await;
+    assert!(matches!(refused, Err(GroupError::Refused { .. })), "{refused:?}");
+    within(partition.transfer_leadership(None)).await.unwrap();
+    until("the other leads", || (cluster.partition(fit).progress().leader == Some(fit)).then_some(())).await;
+    let refused = within(partition.transfer_leadership(None)).await;
+    assert!(matches!(refused, Err(GroupError::NotLeader { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_waits_for_is_made_to_its_end() {
+    let mut cluster = Cluster::new(1).await;
+    let leader = NodeId::new(1);
+    cluster.append(batch(&["0"])).await;
+    for node in [2, 3].map(NodeId::new) {
+        cluster.start(node, FaultyDisk::new(node.get())).await;
+        within(cluster.partition(leader).add_learner(node)).await.unwrap();
+    }
+    cluster.network.set_delay(Duration::from_millis(20));
+    let voters: BTreeSet<NodeId> = (1..=3).map(NodeId::new).collect();
+    let partition = cluster.partition(leader);
+    let waited = tokio::time::timeout(Duration::from_millis(5), partition.change_voters(&voters)).await;
+    assert!(waited.is_err(), "{waited:?}");
+    until("the voters have changed", || {
+        let members = partition.members().unwrap();
+        (members.voters == voters && !members.changing).then_some(())
+    })
+    .await;
 }

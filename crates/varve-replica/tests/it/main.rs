@@ -5,6 +5,7 @@
 mod cluster;
 mod command_group;
 mod command_log;
+mod command_snapshots;
 mod damage;
 mod faults;
 mod fixture;

@@ -27,4 +27,12 @@ impl StateMachine for MetadataMachine {
     fn apply(&mut self, command: Command) -> Self::Response {
         self.0.apply(&command)
     }
+
+    fn snapshot(&self) -> Bytes {
+        serde_json::to_vec(&self.0).expect("metadata is plain data, and its keys are strings").into()
+    }
+
+    fn restore(snapshot: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self(serde_json::from_slice(snapshot)?))
+    }
 }

@@ -4,6 +4,7 @@ use crate::harness::*;
 use std::path::Path;
 use varve_env::disk::{CrashMode, Disk, OpenMode};
 use varve_record::PartitionId;
+use varve_storage::{AppendError, OpenError, PartitionLog, Storage};
 
 #[test]
 fn what_nobody_knows_is_left_alone() {
@@ -37,4 +38,104 @@ fn a_partition_half_made_or_half_removed_is_cleared_away() {
     assert_eq!(storage.partition_ids().unwrap(), [PARTITION]);
     assert!(world.disk.files().iter().all(|file| !file.ends_with("x.log")));
     storage.create_partition(PartitionId::new(5), world.config.clone()).unwrap();
+}
+
+/// A partition with an entry and a vote.
+fn voted(world: &World, storage: &Storage, log: &PartitionLog) {
+    append(world, log, vec![entry(0, 1)]);
+    storage.votes().save(PARTITION, vote(3, 1), Box::new(|result| result.unwrap()));
+    world.run();
+}
+
+#[test]
+fn a_quarantined_partition_lies_aside_with_all_its_files_and_may_be_made_again() {
+    let mut world = World::new(12);
+    let (storage, log) = world.open_log();
+    voted(&world, &storage, &log);
+    let mut asides = Vec::new();
+    for _ in 0..2 {
+        let before = world.files("").len();
+        let aside = storage.quarantine_partition(PARTITION).unwrap();
+        assert!(world.disk.exists(&aside).unwrap() && !asides.contains(&aside));
+        asides.push(aside);
+        assert_eq!(world.files("").len(), before + 1, "nothing is deleted, and a note is made");
+        assert_eq!(storage.partition_ids().unwrap(), []);
+        assert!(storage.has_left(PARTITION).unwrap());
+        assert_eq!(storage.votes().get(PARTITION), Some(vote(3, 1)));
+        let gone = storage.open_partition(PARTITION, world.config.clone());
+        assert!(matches!(gone, Err(OpenError::NoSuchPartition { .. })));
+        storage.create_partition(PARTITION, world.config.clone()).unwrap();
+        assert!(!storage.has_left(PARTITION).unwrap(), "it is here again");
+    }
+    assert!(matches!(submit(&log, vec![entry(1, 1)]), Err(AppendError::StorageStopped(_))));
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let storage = world.open();
+    assert_eq!(storage.partition_ids().unwrap(), [PARTITION]);
+    assert!(asides.iter().all(|aside| world.disk.exists(aside).unwrap()), "a start leaves them alone");
+    let unknown = storage.quarantine_partition(PartitionId::new(77));
+    assert!(matches!(unknown, Err(OpenError::NoSuchPartition { .. })));
+}
+
+#[test]
+fn a_removed_partition_has_left_and_a_lost_one_has_not() {
+    let mut world = World::new(13);
+    let (storage, log) = world.open_log();
+    voted(&world, &storage, &log);
+    storage.remove_partition(PARTITION).unwrap();
+    assert!(storage.has_left(PARTITION).unwrap());
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let storage = world.open();
+    assert!(storage.has_left(PARTITION).unwrap() && storage.votes().get(PARTITION).is_some());
+    let log = storage.create_partition(PARTITION, world.config.clone()).unwrap();
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    world.disk.remove_dir_all(&Path::new(DIR).join("partitions/0000000001")).unwrap();
+    let storage = world.open();
+    assert!(!storage.has_left(PARTITION).unwrap(), "it was here, and nobody gave it up");
+}
+
+#[test]
+fn a_deleted_partition_leaves_nothing() {
+    let mut world = World::new(14);
+    let (storage, log) = world.open_log();
+    voted(&world, &storage, &log);
+    storage.delete_partition(PARTITION).unwrap();
+    storage.delete_partition(PARTITION).unwrap();
+    assert_eq!((storage.votes().get(PARTITION), storage.has_left(PARTITION).unwrap()), (None, false));
+    // One that was given up before can be deleted, too.
+    let again = storage.create_partition(PARTITION, world.config.clone()).unwrap();
+    storage.votes().save(PARTITION, vote(4, 1), Box::new(|result| result.unwrap()));
+    world.run();
+    storage.remove_partition(PARTITION).unwrap();
+    storage.delete_partition(PARTITION).unwrap();
+    assert!(!storage.has_left(PARTITION).unwrap());
+    drop(again);
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    assert_eq!(world.open().votes().get(PARTITION), None);
+    assert!(world.files("").iter().all(|path| !path.to_string_lossy().contains("0000000001")));
+}
+
+#[test]
+fn a_crash_leaves_a_partition_that_is_given_up_here_or_gone_and_noted() {
+    for quarantined in [false, true] {
+        for steps in 0..12 {
+            let mut world = World::new(20 + steps);
+            let (storage, log) = world.open_log();
+            voted(&world, &storage, &log);
+            world.disk.halt_after(steps);
+            let given_up = if quarantined {
+                storage.quarantine_partition(PARTITION).map(drop)
+            } else {
+                storage.remove_partition(PARTITION)
+            };
+            world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+            let storage = world.open();
+            let is_here = storage.partition_ids().unwrap() == [PARTITION];
+            assert!(is_here || storage.has_left(PARTITION).unwrap(), "after {steps} steps");
+            assert!(!(is_here && given_up.is_ok()), "after {steps} steps");
+            if is_here {
+                let log = storage.open_partition(PARTITION, world.config.clone()).unwrap();
+                assert_eq!(all_entries(&log).len(), 1, "after {steps} steps");
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use varve_api::v1::Topic;
 use varve_client::{Client, ClientError};
 
 use crate::cli::Connect;
+use crate::context::Target;
 use crate::failure::{Exit, Failure};
 use crate::suggest::nearest;
 
@@ -20,7 +21,7 @@ const KNOCK_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     /// The client.
     pub(crate) client: Client,
-    server: String,
+    target: Target,
 }
 
 impl Connection {
@@ -29,24 +30,33 @@ impl Connection {
     /// # Errors
     /// If the address is none, or no server answers there.
     pub(crate) async fn open(connect: &Connect) -> Result<Self, Failure> {
-        let knock =
-            Client::builder().call_timeout(connect.timeout.min(KNOCK_TIMEOUT)).connect(&connect.server).await;
+        Self::open_within(connect, connect.timeout).await
+    }
+
+    /// Connects, and gives this and each later call no longer than `timeout`.
+    ///
+    /// # Errors
+    /// If the address is none, or no server answers there.
+    pub(crate) async fn open_within(connect: &Connect, timeout: Duration) -> Result<Self, Failure> {
+        let target = connect.target()?;
+        let address = &target.address;
+        let knock = Client::builder().call_timeout(timeout.min(KNOCK_TIMEOUT)).connect(address).await;
         match knock {
             Err(error @ ClientError::Address(_)) => return Err(Failure::usage(error.to_string())),
             Err(error) if error.reason() == Some(Reason::Unreachable) => {
-                return Err(fail(&connect.server, "connect", &error));
+                return Err(fail(&target, "connect", &error));
             }
             // It is there; a slow one gets all the time that it may have.
             Ok(_) | Err(_) => {}
         }
-        let client = Client::builder().call_timeout(connect.timeout).connect(&connect.server).await;
-        let client = client.map_err(|error| fail(&connect.server, "connect", &error))?;
-        Ok(Self { client, server: connect.server.clone() })
+        let client = Client::builder().call_timeout(timeout).connect(address).await;
+        let client = client.map_err(|error| fail(&target, "connect", &error))?;
+        Ok(Self { client, target })
     }
 
     /// What is said when `doing` something failed.
     pub(crate) fn fail(&self, doing: impl Display, error: &ClientError) -> Failure {
-        fail(&self.server, doing, error)
+        fail(&self.target, doing, error)
     }
 
     /// The same, with the nearest name if it is the topic that does not exist.
@@ -60,7 +70,7 @@ impl Connection {
         if error.reason() != Some(Reason::TopicNotFound) {
             return failure;
         }
-        let message = format!("there is no topic {topic} on {}", self.server);
+        let message = format!("there is no topic {topic} on {}", self.target);
         let failure = Failure { message, ..failure };
         let topics = self.client.list_topics().await.unwrap_or_default();
         match nearest(topic.as_str(), topics.iter().map(|topic| topic.name.as_str())) {
@@ -81,9 +91,9 @@ impl Connection {
     }
 }
 
-fn fail(server: &str, doing: impl Display, error: &ClientError) -> Failure {
+fn fail(target: &Target, doing: impl Display, error: &ClientError) -> Failure {
     match error {
-        ClientError::Api(error) => Failure::api(doing, server, error),
+        ClientError::Api(error) => Failure::api(doing, &target.to_string(), error),
         ClientError::Address(_) => Failure::usage(error.to_string()),
         ClientError::Damaged { source, .. } => {
             Failure::new(Exit::Unhealthy, format!("cannot {doing}: {error}: {source}"))

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use clap::Args;
 use varve_env::Env;
 use varve_server::{Node, NodeConfig, StartError};
 use varve_storage::OpenError;
@@ -15,22 +16,35 @@ use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::logging;
 
+/// What `server` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    flags: ServerFlags,
+    /// Stop when standard input ends, so that the node does not outlive who started it
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
 /// Runs a node until it is told to stop, or cannot go on.
 ///
 /// # Errors
 /// If the configuration is wrong, the node does not start, its storage fails, or it does not stop cleanly.
-pub(crate) fn run(flags: &ServerFlags, verbosity: Verbosity) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure> {
     // A variable that is no UTF-8 is none of ours: all our values are text.
     let variables =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let config = ServerConfig::load(flags, variables).map_err(config_failure)?;
+    let config = ServerConfig::load(&args.flags, variables).map_err(config_failure)?;
     logging::start_server(&config, verbosity)?;
-    block_on(serve(config))
+    block_on(serve(config, args.stop_with_stdin))
 }
 
-async fn serve(config: ServerConfig) -> Result<(), Failure> {
+async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failure> {
     // Before the node starts, so that a stop while it starts is heard.
     let mut interrupt = Interrupt::install(1)?;
+    if stop_with_stdin {
+        interrupt = interrupt.or_end_of_stdin();
+    }
     let data_dir = config.data_dir.clone();
     let node = tokio::select! {
         biased;

@@ -13,6 +13,7 @@ use self::describe::Description;
 use self::settings::SettingArgs;
 use crate::cli::{Connect, Verbosity, topic_name};
 use crate::commands::connection::Connection;
+use crate::config::REPLICATION_FACTOR_MAX;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Output, any_format, no_raw};
 use crate::table::Table;
@@ -22,7 +23,9 @@ use crate::terminal::{stderr_is_terminal, stdin_is_terminal};
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopicCommand {
     /// Make a topic
-    #[command(after_help = "Example:\n  varve topic create events --partitions 4 --retention-age 7d")]
+    #[command(
+        after_help = "Example:\n  varve topic create events --partitions 4 --replication-factor 3 --retention-age 7d"
+    )]
     Create(CreateArgs),
     /// List the topics (-o raw: the bare names)
     List(ListArgs),
@@ -47,6 +50,9 @@ pub(crate) struct CreateArgs {
     /// Number of partitions [default: the server's]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
+    /// Number of replicas, 1 to 7; while there are fewer servers it has fewer [default: the server's]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(REPLICATION_FACTOR_MAX)))]
+    replication_factor: Option<u32>,
     #[command(flatten)]
     settings: SettingArgs,
     #[command(flatten)]
@@ -137,12 +143,12 @@ async fn create(args: CreateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let request = CreateTopicRequest {
         name: args.topic.to_string(),
         partitions: args.partitions.unwrap_or(0),
-        replication_factor: 0,
+        replication_factor: args.replication_factor.unwrap_or(0),
         settings: Some(args.settings.to_proto()),
     };
     let made = connection.client.create_topic(request).await;
     let made = made.map_err(|error| connection.fail(format!("create topic {}", args.topic), &error))?;
-    say(verbosity, &format!("created topic {} ({})", args.topic, partitions(made.partitions.len())));
+    verbosity.say(&format!("created topic {} ({})", args.topic, partitions(made.partitions.len())));
     Ok(())
 }
 
@@ -168,7 +174,9 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
 async fn describe(args: DescribeArgs) -> Result<(), Failure> {
     let connection = Connection::open(&args.connect).await?;
     let topic = connection.topic(&args.topic).await?;
-    let description = Description::new(&topic);
+    let servers = connection.client.servers().await;
+    let servers = servers.map_err(|error| connection.fail("ask for the servers", &error))?.servers;
+    let description = Description::new(&topic, &servers);
     let mut out = Output::new();
     match args.output {
         Format::Json => out.json(&description, true)?,
@@ -193,7 +201,7 @@ async fn alter(args: AlterArgs, verbosity: Verbosity) -> Result<(), Failure> {
     if let Err(error) = connection.client.alter_topic(request).await {
         return Err(connection.fail_topic(format!("alter topic {}", args.topic), &args.topic, &error).await);
     }
-    say(verbosity, &format!("altered topic {}", args.topic));
+    verbosity.say(&format!("altered topic {}", args.topic));
     Ok(())
 }
 
@@ -205,13 +213,13 @@ async fn delete(args: DeleteArgs, verbosity: Verbosity) -> Result<(), Failure> {
     }
     let connection = Connection::open(&args.connect).await?;
     let topic = connection.topic(&args.topic).await?;
-    if !args.yes && !confirmed(&Description::new(&topic))? {
+    if !args.yes && !confirmed(&Description::new(&topic, &[]))? {
         return Err(Failure::new(Exit::General, format!("topic {} was kept", args.topic)));
     }
     if let Err(error) = connection.client.delete_topic(args.topic.as_str()).await {
         return Err(connection.fail_topic(format!("delete topic {}", args.topic), &args.topic, &error).await);
     }
-    say(verbosity, &format!("deleted topic {}", args.topic));
+    verbosity.say(&format!("deleted topic {}", args.topic));
     Ok(())
 }
 
@@ -220,7 +228,7 @@ async fn trim(args: TrimArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let (topic, partition) = (&args.topic, args.partition);
     match connection.client.trim_topic(topic.as_str(), partition, args.before).await {
         Ok(start) => {
-            say(verbosity, &format!("topic {topic} partition {partition} starts at offset {start} now"));
+            verbosity.say(&format!("topic {topic} partition {partition} starts at offset {start} now"));
             Ok(())
         }
         Err(error) => Err(connection.fail_topic(format!("trim topic {topic}"), topic, &error).await),
@@ -235,12 +243,6 @@ fn confirmed(topic: &Description) -> Result<bool, Failure> {
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer).map_err(failed)?;
     Ok(answer.trim() == topic.name())
-}
-
-fn say(verbosity: Verbosity, message: &str) {
-    if !verbosity.quiet {
-        eprintln!("{message}");
-    }
 }
 
 /// "1 partition", "4 partitions".

@@ -51,3 +51,14 @@ fn wrong_values_are_named_with_their_place() {
         run(&mut varve(&["server", "--data-dir", "/tmp/v", "--bind-addr", "0.0.0.0", "--rpc-port", "0"]));
     open.fails(2, "nothing would be encrypted");
 }
+
+#[test]
+fn joining_and_making_a_cluster_exclude_each_other() {
+    let join = ["server", "--data-dir", "/tmp/v", "--start-join-addrs", "127.0.0.1:8401"];
+    let no_key = run(&mut varve(&join)).fails(2, "--start-join-addrs: joining takes a gossip-key-file");
+    assert!(no_key.stderr.contains("`varve gossip keygen FILE`"), "{}", no_key.stderr);
+    let both = run(varve(&join).args(["--gossip-key-file", "/key", "--bootstrap"]));
+    assert!(both.fails(2, "--bootstrap: ").stderr.contains("hint: give bootstrap to the first node alone"));
+    let twice = run(varve(&join).args(["--start-join-addrs", "nowhere"]));
+    twice.fails(2, "--start-join-addrs: \"nowhere\" is no address: write HOST:PORT");
+}

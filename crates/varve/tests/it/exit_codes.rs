@@ -22,6 +22,18 @@ fn usage_is_2() {
         &["topic", "delete", "events"],
         &["health", "--server", "foo://x"],
         &["health", "--timeout", "0"],
+        &["health", "--server", "varve://a", "--context", "a"],
+        &["topic", "create", "events", "--replication-factor", "8"],
+        &["cluster", "transfer-leadership"],
+        &["cluster", "transfer-leadership", "events"],
+        &["cluster", "transfer-leadership", "events", "0", "--controller"],
+        &["cluster", "decommission"],
+        &["cluster", "decommission", "1", "--cancel", "--wait"],
+        &["cluster", "health", "--wait=soon"],
+        &["cluster", "init", "--server", "varve://a:1,b:1"],
+        &["context", "create", "a b", "--server", "varve://a"],
+        &["context", "create", "a", "--server", "foo://a"],
+        &["context", "use"],
     ] {
         let finished = run(&mut varve(args));
         assert_eq!(finished.code, Some(2), "{args:?}: {}", finished.stderr);
@@ -32,9 +44,20 @@ fn usage_is_2() {
 
 #[test]
 fn no_server_is_3() {
-    for command in
-        [&["health"][..], &["consume", "events"], &["produce", "events"], &["topic", "list"], &["bench"]]
-    {
+    for command in [
+        &["health"][..],
+        &["consume", "events"],
+        &["produce", "events"],
+        &["topic", "list"],
+        &["bench"],
+        &["cluster", "info"],
+        &["cluster", "members"],
+        &["cluster", "health"],
+        &["cluster", "health", "--wait=300ms"],
+        &["cluster", "transfer-leadership", "events", "0"],
+        &["cluster", "decommission", "1"],
+        &["cluster", "init"],
+    ] {
         let finished = run(varve(command).args(["--server", NOBODY])).fails(3, NOBODY);
         assert!(finished.stderr.contains("hint: start one with"), "{}", finished.stderr);
     }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod config;
+mod contexts;
 mod crash;
+mod dev;
 mod exit_codes;
+mod gossip_key;
 mod produce_consume;
 mod shell;
 mod support;

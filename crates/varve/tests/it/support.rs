@@ -12,13 +12,16 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_varve");
 
+/// Nothing is ever made there, so that no test meets the contexts of a user, or of another test.
+const NO_CONFIG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-config");
+
 /// The binary, in an environment that says nothing to it.
 pub(crate) fn varve(args: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VARVE_")) {
         command.env_remove(name);
     }
-    command.args(args).stdin(Stdio::null());
+    command.args(args).stdin(Stdio::null()).env("XDG_CONFIG_HOME", NO_CONFIG);
     command
 }
 
@@ -48,6 +51,11 @@ impl Process {
 
     pub(crate) fn take_stdout(&mut self) -> Stdio {
         self.0.stdout.take().unwrap().into()
+    }
+
+    /// Closes its standard input, which must be a pipe.
+    pub(crate) fn end_stdin(&mut self) {
+        drop(self.0.stdin.take().unwrap());
     }
 
     /// SIGKILL, and waits for the end.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use varve_api::time::ms_from_timestamp;
-use varve_api::v1::{Partition, Topic, TopicSettings, TopicSummary};
+use varve_api::v1::{Partition, Server, ServerState, Topic, TopicSettings, TopicSummary};
 
 use super::partitions;
 use crate::failure::Failure;
@@ -54,6 +54,12 @@ struct PartitionRow {
     partition: u32,
     leader: Option<u64>,
     replicas: Vec<u64>,
+    /// Replicas that have to be given up still.
+    leaving: Vec<u64>,
+    /// Whether fewer replicas are alive than there could be.
+    under_replicated: bool,
+    #[serde(skip)]
+    state: String,
     log_start_offset: Option<u64>,
     high_watermark: Option<u64>,
     size_bytes: Option<u64>,
@@ -61,8 +67,9 @@ struct PartitionRow {
 }
 
 impl Description {
-    /// From what the server said.
-    pub(crate) fn new(topic: &Topic) -> Self {
+    /// From what the server said of the topic, and of the servers that hold it.
+    pub(crate) fn new(topic: &Topic, servers: &[Server]) -> Self {
+        let servers = Servers::new(servers, topic.replication_factor);
         let settings = topic.settings.unwrap_or_default();
         let effective = topic.effective_settings.unwrap_or(settings);
         Self {
@@ -71,7 +78,11 @@ impl Description {
             replication_factor: topic.replication_factor,
             settings: Settings::new(&settings),
             effective_settings: Settings::new(&effective),
-            partitions: topic.partitions.iter().map(PartitionRow::new).collect(),
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|partition| PartitionRow::new(partition, &servers))
+                .collect(),
         }
     }
 
@@ -96,12 +107,21 @@ impl Description {
             let value = value.unwrap_or_else(|| "unknown".into());
             out.line(&format!("  {name:<17} {value}{whose}"))?;
         }
+        out.line(&format!("  {:<17} {}", "replicas", self.replication_factor))?;
         if let Some(time) = &self.create_time {
             out.line(&format!("  {:<17} {time}", "created"))?;
         }
         out.line("")?;
-        let mut table =
-            Table::new(&["PARTITION#", "LEADER#", "REPLICAS", "START#", "END#", "RECORDS#", "SIZE#"]);
+        let mut table = Table::new(&[
+            "PARTITION#",
+            "LEADER#",
+            "REPLICAS",
+            "START#",
+            "END#",
+            "RECORDS#",
+            "SIZE#",
+            "STATE",
+        ]);
         self.partitions.iter().for_each(|partition| table.row(partition.cells()));
         table.write(out)
     }
@@ -130,8 +150,11 @@ impl Settings {
 }
 
 impl PartitionRow {
-    fn new(partition: &Partition) -> Self {
+    fn new(partition: &Partition, servers: &Servers) -> Self {
         Self {
+            leaving: partition.leaving.clone(),
+            under_replicated: servers.alive(partition) < servers.wanted,
+            state: servers.state(partition),
             partition: partition.partition,
             leader: partition.leader,
             replicas: partition.replicas.clone(),
@@ -147,7 +170,7 @@ impl PartitionRow {
         end.saturating_sub(start)
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let known = |value: Option<String>| value.unwrap_or_else(|| "-".into());
         let replicas: Vec<String> = self.replicas.iter().map(u64::to_string).collect();
         [
@@ -158,6 +181,71 @@ impl PartitionRow {
             known(self.high_watermark.map(|offset| offset.to_string())),
             known(self.high_watermark.map(|_| human_count(self.records()))),
             known(self.size_bytes.map(human_bytes)),
+            self.state.clone(),
         ]
+    }
+}
+
+/// What of the servers matters to a topic's replicas.
+struct Servers {
+    alive: Vec<u64>,
+    /// Replicas that each partition should have.
+    wanted: usize,
+}
+
+impl Servers {
+    fn new(servers: &[Server], replication_factor: u32) -> Self {
+        // While there are fewer servers a topic runs on fewer.
+        let active = servers.iter().filter(|server| server.state() == ServerState::Active).count();
+        let alive = servers.iter().filter(|server| server.alive).map(|server| server.id).collect();
+        Self { alive, wanted: active.min(replication_factor as usize) }
+    }
+
+    fn alive(&self, partition: &Partition) -> usize {
+        partition.replicas.iter().filter(|id| self.alive.contains(id)).count()
+    }
+
+    /// In words: the gravest first.
+    fn state(&self, partition: &Partition) -> String {
+        let mut words = Vec::new();
+        if partition.leader.is_none() {
+            words.push("no leader".to_owned());
+        }
+        let alive = self.alive(partition);
+        if alive < self.wanted {
+            words.push(format!("under-replicated ({alive} of {} alive)", self.wanted));
+        }
+        if !partition.leaving.is_empty() {
+            let ids: Vec<String> = partition.leaving.iter().map(u64::to_string).collect();
+            words.push(format!("moving off {}", ids.join(",")));
+        }
+        if words.is_empty() { "ok".into() } else { words.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(id: u64, alive: bool) -> Server {
+        Server { id, alive, state: ServerState::Active as i32, ..Server::default() }
+    }
+
+    #[test]
+    fn replicas_are_held_against_the_servers_that_there_are() {
+        let state = |servers: &[Server], partition: &Partition| Servers::new(servers, 3).state(partition);
+        let of = |replicas: &[u64]| Partition {
+            leader: Some(1),
+            replicas: replicas.to_vec(),
+            ..Partition::default()
+        };
+        let three = [server(1, true), server(2, true), server(3, true)];
+        assert_eq!(state(&three, &of(&[1, 2, 3])), "ok");
+        assert_eq!(state(&three[..1], &of(&[1])), "ok");
+        assert_eq!(state(&three, &of(&[1])), "under-replicated (1 of 3 alive)");
+        let one_dead = [server(1, true), server(2, true), server(3, false)];
+        assert_eq!(state(&one_dead, &of(&[1, 2, 3])), "under-replicated (2 of 3 alive)");
+        let lost = Partition { leader: None, leaving: vec![4, 5], ..of(&[1, 2, 3]) };
+        assert_eq!(state(&three, &lost), "no leader, moving off 4,5");
     }
 }

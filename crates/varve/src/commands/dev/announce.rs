@@ -1,0 +1,87 @@
+//! What is said once the cluster is there.
+
+use std::time::Duration;
+
+use varve_api::v1::Server;
+
+use super::home::Home;
+use super::node::{Node, program, quoted};
+use super::process::Process;
+use super::selection::Selection;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::table::Table;
+
+/// A file that most machines have, with lines worth reading.
+const EXAMPLE_FILE: &str = "/etc/services";
+
+/// All that is known of the cluster.
+pub(super) struct Announcement<'a> {
+    pub(super) processes: Vec<(&'a Node, &'a Process)>,
+    pub(super) servers: &'a [Server],
+    pub(super) selection: &'a Selection,
+    pub(super) home: &'a Home,
+    /// From the first start to here.
+    pub(super) took: Duration,
+}
+
+impl Announcement<'_> {
+    /// Writes it on standard output.
+    ///
+    /// # Errors
+    /// If nobody reads it.
+    pub(super) fn write(&self) -> Result<(), Failure> {
+        let mut out = Output::new();
+        out.line(&format!("ready after {:.1} s: {}", self.took.as_secs_f64(), self.selection.address))?;
+        out.line("")?;
+        self.table().write(&mut out)?;
+        out.line("")?;
+        out.line(&self.selection.note)?;
+        out.line("In another terminal:")?;
+        out.line("")?;
+        self.commands().iter().try_for_each(|command| out.line(&format!("  {command}")))?;
+        out.line("")?;
+        let home = self.home.path().display();
+        out.line(&if self.home.is_temporary() {
+            format!("All data is in {home}, and is removed at the end; --data-dir DIR keeps it.")
+        } else {
+            format!("All data is in {home}, and stays there.")
+        })?;
+        out.line("Ctrl-C stops the cluster.")?;
+        out.flush()
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&["ID#", "NAME", "ADDRESS", "GOSSIP", "PID#", "LOG"]);
+        for (node, process) in &self.processes {
+            let id = self.servers.iter().rev().find(|server| server.name == node.name);
+            table.row([
+                id.map_or_else(|| "-".into(), |server| server.id.to_string()),
+                node.name.clone(),
+                node.rpc_addr(),
+                node.gossip_addr(),
+                process.pid.to_string(),
+                node.log().display().to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn commands(&self) -> Vec<String> {
+        let replicas = self.processes.len().min(3).to_string();
+        let commands: [&[&str]; 5] = [
+            &["cluster", "members"],
+            &["topic", "create", "events", "--partitions", "3", "--replication-factor", &replicas],
+            &["produce", "events", EXAMPLE_FILE],
+            &["consume", "events", "--from", "start", "-n", "5"],
+            &["topic", "describe", "events"],
+        ];
+        let program = program();
+        let line = |command: &[&str]| {
+            let flags = self.selection.flags.iter().map(String::as_str);
+            let words = std::iter::once(program.as_str()).chain(command.iter().copied()).chain(flags);
+            words.map(quoted).collect::<Vec<_>>().join(" ")
+        };
+        commands.iter().map(|command| line(command)).collect()
+    }
+}
