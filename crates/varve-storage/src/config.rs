@@ -23,7 +23,8 @@ pub struct StorageConfig {
     /// Bytes of all tail caches together.
     pub tail_cache_bytes_total: usize,
     /// Free space below which batches are refused; never more than 5 % of the disk. It is kept for what a full disk is left
-    /// by: trims, small commands, what a term begins with.
+    /// by: trims, small commands, what a term begins with. Half of it takes entries that a leader has let in before: leaders
+    /// refuse before their followers have no room.
     pub reserve_bytes: u64,
 }
 

@@ -32,8 +32,10 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) budget: Arc<CacheBudget>,
     low_space: AtomicBool,
-    /// Bytes above the reserve at the last look, less what was let in since.
+    /// Bytes above the part of the reserve that others' entries leave alone at the last look, less what was let in since.
     room_bytes: AtomicU64,
+    /// How many of them are kept for others' entries.
+    held_bytes: AtomicU64,
     stop: Mutex<StopState>,
 }
 
@@ -57,6 +59,7 @@ impl Shared {
             budget: Arc::new(CacheBudget::new(config.tail_cache_bytes_total)),
             low_space: AtomicBool::new(false),
             room_bytes: AtomicU64::new(u64::MAX),
+            held_bytes: AtomicU64::new(0),
             stop: Mutex::default(),
             disk,
             entropy,
@@ -110,19 +113,21 @@ impl Shared {
     pub(crate) fn sample_space(&self) {
         let was_low = self.is_low_on_space();
         let mut room = self.look_for_room();
-        if room == Some(0) && self.pool.shrink(0) {
+        if room.is_some_and(Room::is_low) && self.pool.shrink(0) {
             room = self.look_for_room();
         }
-        self.room_bytes.store(room.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.room_bytes.store(room.map_or(u64::MAX, |room| room.bytes), Ordering::Relaxed);
         let Some(room) = room else { return };
-        if was_low != (room == 0) {
-            tracing::warn!(low = room == 0, "the free space has passed the reserve");
+        self.held_bytes.store(room.held_bytes, Ordering::Relaxed);
+        if was_low != room.is_low() {
+            tracing::warn!(low = room.is_low(), "the free space has passed the reserve");
         }
-        self.low_space.store(room == 0, Ordering::Relaxed);
+        self.low_space.store(room.is_low(), Ordering::Relaxed);
     }
 
     /// A write found no room: until the next look all is kept for what makes some.
     pub(crate) fn note_full(&self) {
+        self.room_bytes.store(0, Ordering::Relaxed);
         self.low_space.store(true, Ordering::Relaxed);
     }
 
@@ -132,7 +137,14 @@ impl Shared {
 
     /// Whether so many bytes may be written without use of the reserve; none always may.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        bytes == 0 || (!self.is_low_on_space() && bytes <= self.room_bytes.load(Ordering::Relaxed))
+        let held_bytes = self.held_bytes.load(Ordering::Relaxed);
+        bytes == 0 || (!self.is_low_on_space() && self.has_room_for_others(bytes.saturating_add(held_bytes)))
+    }
+
+    /// Whether so many bytes may be written that another node has let in: they have half of the reserve, so that it lets none in
+    /// any more before there is no room for them here.
+    pub(crate) fn has_room_for_others(&self, bytes: u64) -> bool {
+        bytes == 0 || bytes <= self.room_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts bytes that were let in, so that a burst between two looks does not eat up the reserve.
@@ -142,11 +154,25 @@ impl Shared {
         let _unknown = self.room_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    /// Bytes free above the reserve; `None` where the system does not say.
-    fn look_for_room(&self) -> Option<u64> {
+    /// The room there is; `None` where the system does not say.
+    fn look_for_room(&self) -> Option<Room> {
         let space = self.disk.space(&self.dir).ok()?;
         let reserve = self.config.reserve_bytes.min(space.total_bytes / RESERVE_DISK_PARTS);
-        Some(space.available_bytes.saturating_sub(reserve))
+        let held_bytes = reserve / 2;
+        Some(Room { bytes: space.available_bytes.saturating_sub(reserve - held_bytes), held_bytes })
+    }
+}
+
+/// Free bytes, and how many of them are kept for others' entries.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: u64,
+    held_bytes: u64,
+}
+
+impl Room {
+    fn is_low(self) -> bool {
+        self.bytes <= self.held_bytes
     }
 }
 

@@ -83,7 +83,7 @@ impl Round<'_> {
         if kept.is_empty() {
             return false;
         }
-        let enough = kept.len() >= replicas_wanted(part.factor, self.seats.present());
+        let enough = kept.len() >= replicas_wanted(part.factor, self.seats.present(&part.placement.damaged));
         match fault {
             Fault::Damaged => true,
             Fault::Gone => enough && self.seats.state(id) == NodeState::Draining,

@@ -56,9 +56,10 @@ impl<'a> Seats<'a> {
         self.seats.iter().filter(|seat| seat.takes())
     }
 
-    /// Nodes that take replicas, or may do so again before long.
-    pub(super) fn present(&self) -> usize {
-        self.seats.iter().filter(|seat| seat.node.is_active() && !seat.gone).count()
+    /// Nodes that take replicas, or may do so again before long, without those whose copy is `damaged`.
+    pub(super) fn present(&self, damaged: &BTreeSet<NodeId>) -> usize {
+        let present = self.seats.iter().filter(|seat| seat.node.is_active() && !seat.gone);
+        present.filter(|seat| !damaged.contains(&seat.node.id)).count()
     }
 
     pub(super) fn runs(&self, id: NodeId) -> bool {

@@ -187,6 +187,36 @@ fn a_change_does_not_wait_for_a_node_that_will_not_come() {
 }
 
 #[test]
+fn a_newcomer_that_is_damaged_is_given_up_although_its_forerunner_drains() {
+    let mut world = at_rest(2, 1, 1);
+    let partition = PartitionId::new(1);
+    let member = *replicas(&world, 1).first().unwrap();
+    world.drain(member.get());
+    world.round();
+    let newcomer = *replicas(&world, 1).first().unwrap();
+    world.damage(partition, newcomer);
+    world.round();
+    assert_eq!(replicas(&world, 1), [member].into(), "back to where the data is");
+    world.run();
+    assert_eq!(replicas(&world, 1), [newcomer].into(), "and once more");
+    world.check_rest();
+}
+
+#[test]
+fn a_newcomer_that_is_lost_is_let_go_of_where_only_a_damaged_node_is_left() {
+    let mut world = at_rest(3, 1, 3);
+    let partition = PartitionId::new(1);
+    world.damage(partition, id(2));
+    let newcomer = world.join("n4", "").id;
+    world.round();
+    assert_eq!(replicas(&world, 1), set(&[1, 3, 4]));
+    world.done(Command::LoseNode { node: newcomer });
+    world.run();
+    assert_eq!(replicas(&world, 1), set(&[1, 2, 3]));
+    world.check_rest();
+}
+
+#[test]
 fn changes_that_are_stuck_do_not_keep_others_waiting() {
     let mut world = at_rest(3, 2 * CHANGES_IN_FLIGHT_MAX as u32, 1);
     world.drain(3);

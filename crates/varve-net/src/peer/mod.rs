@@ -15,8 +15,9 @@ pub use server::{PeerHandler, serve_peer};
 
 use std::time::Duration;
 
-/// Requests of one connection that are answered at the same time; more wait.
-pub const PEER_FLIGHTS_MAX: usize = 256;
+/// Requests of one connection that are answered at the same time; more wait. Some of each of many groups: what one of them holds
+/// up must not hold up the rest.
+pub const PEER_FLIGHTS_MAX: usize = 4096;
 /// How long peers may take to greet each other.
 pub const PEER_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 

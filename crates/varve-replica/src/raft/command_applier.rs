@@ -53,12 +53,11 @@ pub(crate) struct CommandApplier<S: StateMachine> {
     since_snapshot: SinceSnapshot,
 }
 
-/// What was applied since a snapshot was made.
+/// What was applied since a snapshot was made, or was asked for: while one is being made nobody listens.
 #[derive(Debug, Default)]
 struct SinceSnapshot {
     entries: u64,
     bytes: u64,
-    asked: bool,
 }
 
 impl<S: StateMachine> CommandApplier<S> {
@@ -114,7 +113,10 @@ impl<S: StateMachine> Commands for CommandApplier<S> {
         let since = &mut self.since_snapshot;
         let is_due =
             since.entries >= self.settings.snapshot_entries || since.bytes >= self.settings.snapshot_bytes;
-        is_due && !std::mem::replace(&mut since.asked, true)
+        if is_due {
+            *since = SinceSnapshot::default();
+        }
+        is_due
     }
 
     fn snapshot(&mut self) -> StateEncoder {

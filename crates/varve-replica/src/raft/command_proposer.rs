@@ -27,7 +27,8 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(4);
 /// The pauses between tries meanwhile: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(80);
-/// How long the leader may take to commit what it was handed.
+/// How long the leader may take to commit what it was handed, and how long its answer is waited for.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(4);
 const HANDED_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long this member may take to apply what is committed.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +65,12 @@ impl Group {
     /// Commits another member's command, where this one leads.
     pub(super) async fn commit_for_another(&self, body: Bytes) -> Result<LogId, ProduceError> {
         match self.leading() {
-            Some(term) => self.commit_command(term, body).await,
+            Some(term) => {
+                let committed = self.commit_command(term, body);
+                tokio::time::timeout(COMMIT_TIMEOUT, committed)
+                    .await
+                    .unwrap_or(Err(ProduceError::CommitUnknown))
+            }
             None => Err(ProduceError::NotLeader { leader: self.leader() }),
         }
     }

@@ -94,7 +94,7 @@ impl LogStore {
                     callback.io_completed(result.map_err(io::Error::other));
                 }
             });
-            match self.reader.log.append(entries.clone(), done) {
+            match self.reader.log.append_let_in(entries.clone(), done) {
                 Ok(_) => {
                     self.submitted += 1;
                     return Ok(());

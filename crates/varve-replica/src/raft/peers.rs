@@ -1,11 +1,17 @@
 //! The groups of a node, and the way to those of other nodes.
 
 use super::group::Group;
-use super::peer::{PeerError, PeerNetwork, PeerRequest, PeerResponse};
+use super::peer::{PeerError, PeerNetwork, PeerRequest, PeerResponse, PeerTraffic};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 use varve_record::{NodeId, PartitionId};
+
+/// How long a group may take to answer. Who asked has given up before; what is not answered takes up room on a connection that
+/// other groups use too, and one whose disk is full answers nothing until there is room.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(6);
+const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What a node's groups share: who the node is, how others are reached, and where what others ask is answered. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +44,15 @@ impl Peers {
         let found = self.0.groups.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned();
         let found = found.and_then(|group| group.upgrade());
         let found = found.ok_or(PeerError::NoSuchGroup { partition: group })?;
-        found.answer(request).await
+        let limit = match request.traffic() {
+            PeerTraffic::Snapshot => SNAPSHOT_TIME_MAX,
+            PeerTraffic::Control | PeerTraffic::Data => ANSWER_TIME_MAX,
+        };
+        let late = |_| {
+            let reason = format!("no answer within {} ms", limit.as_millis());
+            Err(PeerError::Stopped { partition: group, reason })
+        };
+        tokio::time::timeout(limit, found.answer(request)).await.unwrap_or_else(late)
     }
 
     pub(crate) fn network(&self) -> &Arc<dyn PeerNetwork> {

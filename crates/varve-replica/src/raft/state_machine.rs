@@ -44,7 +44,7 @@ pub(crate) trait Commands {
     fn check(&self) -> CommandCheck;
     /// How far the log may be behind its snapshot and still be sent entry by entry, in entries.
     fn entries_kept(&self) -> u64;
-    /// Asks, once, for a snapshot, where much was applied since the last.
+    /// Asks for a snapshot, where much was applied since the last, or since one was asked for.
     fn asks_for_snapshot(&mut self) -> bool;
     /// The state as it is now, to be encoded elsewhere.
     fn snapshot(&mut self) -> StateEncoder;

@@ -510,3 +510,28 @@ async fn a_change_that_nobody_waits_for_is_made_to_its_end() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_follower_whose_disk_is_full_holds_up_nobody_and_catches_up() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["0"])).await;
+    cluster.level().await;
+    let leader = cluster.leader().await;
+    let full = others(&cluster, leader)[0];
+    cluster.nodes[&full].disk.set_capacity(Some(0));
+    let rest: Vec<NodeId> = cluster.nodes.keys().copied().filter(|node| *node != full).collect();
+    let large = "x".repeat(200_000);
+    for _ in 0..20 {
+        cluster.append_among(&rest, batch(&[&large])).await;
+    }
+    let lag = cluster.partition(cluster.leader_among(&rest).await).followers().unwrap()[&full].lag_entries;
+    assert!(lag > 0, "it has no room for them");
+    cluster.nodes[&full].disk.set_capacity(None);
+    // The space is looked at now and then.
+    until("it has caught up", || {
+        cluster.nodes[&full].storage.tick();
+        (cluster.partition(full).status().next_offset == Offset::new(21)).then_some(())
+    })
+    .await;
+    cluster.level().await;
+}

@@ -212,11 +212,29 @@ impl PartitionLog {
     /// # Errors
     /// Nothing was appended then, and `done` is dropped uncalled.
     pub fn append(&self, entries: Vec<Entry>, done: AppendDone) -> Result<Appended, AppendError> {
+        self.append_within(entries, done, Shared::has_room)
+    }
+
+    /// The same for entries that a leader has let in, here or on another node, where its disk was not full
+    /// ([`PartitionLog::is_full`]): they may use half of the reserve.
+    ///
+    /// # Errors
+    /// As [`PartitionLog::append`].
+    pub fn append_let_in(&self, entries: Vec<Entry>, done: AppendDone) -> Result<Appended, AppendError> {
+        self.append_within(entries, done, Shared::has_room_for_others)
+    }
+
+    fn append_within(
+        &self,
+        entries: Vec<Entry>,
+        done: AppendDone,
+        has_room: fn(&Shared, u64) -> bool,
+    ) -> Result<Appended, AppendError> {
         let inner = &self.0;
         let mut ops = Vec::with_capacity(1);
         let (appended, waker) = {
             let mut state = inner.lock();
-            state.admit(&entries, &inner.config, |bytes| inner.shared.has_room(bytes))?;
+            state.admit(&entries, &inner.config, |bytes| has_room(&inner.shared, bytes))?;
             let bytes = bytes_for_room(&entries);
             let stamped = state.stamp(entries)?;
             inner.shared.use_room(bytes);
@@ -487,7 +505,7 @@ impl PartitionLog {
     /// only where nothing at all can be written.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.0.lock().full || self.0.shared.is_low_on_space()
+        self.0.lock().full || !self.0.shared.has_room(1)
     }
 
     /// Why the log takes no more writes; `None` while it does.

@@ -3,8 +3,8 @@
 use crate::harness::*;
 use std::path::Path;
 use varve_env::disk::{CrashMode, Disk, OpenMode};
-use varve_record::PartitionId;
-use varve_storage::{AppendError, OpenError, PartitionLog, Storage};
+use varve_record::{Offset, PartitionId};
+use varve_storage::{AppendError, Entry, OpenError, PartitionLog, Storage};
 
 #[test]
 fn what_nobody_knows_is_left_alone() {
@@ -138,4 +138,37 @@ fn a_crash_leaves_a_partition_that_is_given_up_here_or_gone_and_noted() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_leader_let_in_finds_room_where_a_leader_lets_nothing_in() {
+    const MIB: u64 = 1024 * 1024;
+    let world = World::new(31);
+    let (storage, log) = world.open_log();
+    let filler = world.disk.open(Path::new("/filler"), OpenMode::CreateNew).unwrap();
+    // A twentieth of the disk is the reserve: 2 MiB.
+    world.disk.set_capacity(Some(40 * MIB));
+    let leave_free = |bytes: u64| {
+        let used: u64 = 40 * MIB - world.disk.space(Path::new("/")).unwrap().available_bytes;
+        let filled = filler.len_bytes().unwrap();
+        filler.set_len(40 * MIB - bytes - (used - filled)).unwrap();
+        storage.tick();
+        world.run();
+    };
+    leave_free(3 * MIB);
+    assert!(!log.is_full());
+    append(&world, &log, vec![entry(0, 1)]);
+    leave_free(MIB * 3 / 2);
+    assert!(log.is_full());
+    let refused = log.append(vec![entry(1, 1)], Box::new(|_| {}));
+    assert!(matches!(refused, Err(AppendError::DiskFull)));
+    log.append_let_in(vec![entry(1, 1)], Box::new(|result| result.unwrap())).unwrap();
+    world.run();
+    leave_free(MIB / 2);
+    let refused = log.append_let_in(vec![entry(2, 1)], Box::new(|_| {}));
+    assert!(matches!(refused, Err(AppendError::DiskFull)));
+    append(&world, &log, vec![Entry::trim(id(1, 2), time(2), Offset::new(1))]);
+    leave_free(3 * MIB);
+    assert!(!log.is_full());
+    append(&world, &log, vec![entry(3, 1)]);
 }
