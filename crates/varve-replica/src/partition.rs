@@ -12,11 +12,16 @@ use crate::{
     Produce, ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use varve_env::Env;
 use varve_record::{NodeId, Offset, PartitionId, Timestamp};
 use varve_storage::{self as storage, Damage, PartitionLog, Storage};
+
+/// The pause before a leader is asked again what is committed.
+const RECOVERY_PAUSE: Duration = Duration::from_millis(20);
 
 /// One partition's replica with its proposer. A clone is another handle on it.
 #[derive(Clone, Debug)]
@@ -33,6 +38,8 @@ struct Shared {
     /// Bytes of batches between their arrival and their sync.
     room: Arc<Semaphore>,
     retention: Mutex<(storage::Retention, RetentionClock)>,
+    /// Whether what was committed before the start is known again.
+    is_recovered: AtomicBool,
 }
 
 impl Partition {
@@ -72,17 +79,32 @@ impl Partition {
         let producers_max = settings.log.producers_max;
         let log = open_log(env, storage, id, settings.log).await?;
         let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
-        if let Some(damage) = log.damage() {
-            let noted = log.clone();
-            let state = env.blocking.run(move || last_known(&noted)).await;
-            drop(tokio::spawn(refuse(queue, damage)));
-            let lead = Lead::Alone(Replica::idle(log, state));
-            return Ok(Self::over(env, id, lead, proposals, settings.retention));
-        }
-        let group = Group::start(env, storage, id, peers, group, log, Box::new(NoApplier)).await?;
-        let proposer = GroupProposer::new(Arc::clone(&group), Arc::clone(&env.clock), producers_max);
-        drop(tokio::spawn(proposer.run(queue)));
-        Ok(Self::over(env, id, Lead::Group(group), proposals, settings.retention))
+        let lead = match log.damage() {
+            Some(damage) => Err(damage),
+            None => {
+                let started = Group::start(env, storage, id, peers, group, log.clone(), Box::new(NoApplier));
+                match (started.await, log.damage()) {
+                    (Ok(group), _) => Ok(group),
+                    // What consensus read first was damaged.
+                    (Err(_), Some(damage)) => Err(damage),
+                    (Err(error), None) => return Err(error),
+                }
+            }
+        };
+        let lead = match lead {
+            Ok(group) => {
+                let proposer = GroupProposer::new(Arc::clone(&group), Arc::clone(&env.clock), producers_max);
+                drop(tokio::spawn(proposer.run(queue)));
+                Lead::Group(group)
+            }
+            Err(damage) => {
+                let noted = log.clone();
+                let state = env.blocking.run(move || last_known(&noted)).await;
+                drop(tokio::spawn(refuse(queue, damage)));
+                Lead::Alone(Replica::idle(log, state))
+            }
+        };
+        Ok(Self::over(env, id, lead, proposals, settings.retention))
     }
 
     fn over(
@@ -100,6 +122,7 @@ impl Partition {
             proposals,
             room: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
             retention: Mutex::new((retention, clock)),
+            is_recovered: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -137,6 +160,24 @@ impl Partition {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.shared.lead.progress()
+    }
+
+    /// Returns once this replica knows again what was committed before it was started: until then its high watermark may lie
+    /// lower than readers have seen it. The caller bounds the time, since it takes a leader. A replica that is alone, or
+    /// damaged, knows all that it will at once.
+    ///
+    /// # Errors
+    /// Where the partition shuts down first.
+    pub async fn recovered(&self) -> Result<(), ReadError> {
+        let Lead::Group(group) = &self.shared.lead else { return Ok(()) };
+        while !self.shared.is_recovered.load(Ordering::Acquire) {
+            match group.linearize().await {
+                Ok(()) => self.shared.is_recovered.store(true, Ordering::Release),
+                Err(GroupError::NotLeader { .. }) => tokio::time::sleep(RECOVERY_PAUSE).await,
+                Err(_) => return Err(ReadError::ShuttingDown),
+            }
+        }
+        Ok(())
     }
 
     /// Follows how far the partition is.
@@ -262,6 +303,7 @@ impl Partition {
             size_bytes: log.size_bytes(),
             damage: log.damage(),
             disk_full: log.is_full(),
+            stopped: self.has_stopped(),
         }
     }
 

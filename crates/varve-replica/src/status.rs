@@ -23,4 +23,6 @@ pub struct PartitionStatus {
     pub damage: Option<Damage>,
     /// Whether it waits for room on the disk.
     pub disk_full: bool,
+    /// Whether it has stopped: it failed, or was told to. It does not begin again by itself.
+    pub stopped: bool,
 }

@@ -113,7 +113,7 @@ impl GroupProposer {
     }
 
     async fn propose(&mut self, proposal: Proposal) {
-        let term = match self.ready() {
+        let term = match self.ready(&proposal) {
             Ok(term) => term,
             Err(refusal) => return proposal.answer(Err(refusal)),
         };
@@ -140,12 +140,18 @@ impl GroupProposer {
     }
 
     /// The leadership that a proposal may be made for now.
-    fn ready(&mut self) -> Result<Term, ProduceError> {
+    fn ready(&mut self, proposal: &Proposal) -> Result<Term, ProduceError> {
         let log = self.group.log();
         if let Some(reason) = log.stopped() {
             return Err(ProduceError::Stopped(reason));
         }
-        if log.is_full() {
+        // What consensus has taken is appended in the end, and until then nothing else is: what does not fit must not get there.
+        let batch_bytes = match proposal {
+            Proposal::Produce { produce, .. } => Some(produce.batch.size_bytes()),
+            // It leads out of a full disk.
+            Proposal::Trim { .. } => None,
+        };
+        if !log.has_room_for(batch_bytes) {
             return Err(ProduceError::DiskFull);
         }
         let term =

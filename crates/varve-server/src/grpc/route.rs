@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 use varve_api::error::{ApiError, Reason, meta};
 use varve_record::NodeId;
 use varve_replica::Partition;
 
 use super::Shared;
-use crate::error::open_error;
+use crate::error::{open_error, read_error};
 use crate::limits::LEADER_TIMEOUT;
 use crate::topics::{Slot, Topic};
 
@@ -81,6 +81,9 @@ impl Shared {
     ) -> Result<Route, ApiError> {
         match topic.slot(number)?.1 {
             Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => {
+                let recovered = timeout(LEADER_TIMEOUT, partition.recovered()).await;
+                let recovered = recovered.map_err(|_| no_leader(topic, number))?;
+                recovered.map_err(|error| topic.explain(read_error(error, topic.at(number))))?;
                 Ok(Route::Here(partition.clone()))
             }
             _ => self.to_leader(topic, number, errand).await,
@@ -98,11 +101,12 @@ impl Shared {
             Slot::Open(partition) => match partition.progress().leader {
                 Some(leader) if leader == this => Some(Route::Here(partition.clone())),
                 Some(leader) => self.away(leader),
-                // Damaged, it says so itself where nobody else can serve the call.
-                None if partition.status().damage.is_some() => {
-                    Some(elsewhere().unwrap_or_else(|| Route::Here(partition.clone())))
+                None => {
+                    let status = partition.status();
+                    // Damaged or failed, it says so itself where nobody else can serve the call.
+                    let here = (status.damage.is_some() || status.stopped).then(|| Route::Here(partition.clone()));
+                    here.map(|here| elsewhere().unwrap_or(here))
                 }
-                None => None,
             },
             Slot::Failed(error) => match elsewhere() {
                 Some(route) => Some(route),

@@ -508,6 +508,13 @@ impl PartitionLog {
         self.0.lock().full || !self.0.shared.has_room(1)
     }
 
+    /// Whether a batch of this size would be taken now; with `None`, something that makes room.
+    #[must_use]
+    pub fn has_room_for(&self, batch_bytes: Option<usize>) -> bool {
+        let bytes = batch_bytes.map_or(0, crate::frame::frame_len);
+        !self.0.lock().full && self.0.shared.has_room(bytes)
+    }
+
     /// Why the log takes no more writes; `None` while it does.
     #[must_use]
     pub fn stopped(&self) -> Option<StopReason> {
