@@ -272,12 +272,12 @@ impl Client {
     }
 
     /// Waits until a server is said to be gone that was there when this was called.
-    pub(crate) fn gone(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn gone(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + use<> {
         self.inner.resolver.gone(addr)
     }
 
     /// As [`Client::gone`], and also if the server is to be taken away.
-    pub(crate) fn out_of_service(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn out_of_service(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + use<> {
         self.inner.resolver.out_of_service(addr)
     }
 

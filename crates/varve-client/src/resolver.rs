@@ -179,12 +179,12 @@ impl Resolver {
     }
 
     /// Waits until a server is said to be gone that was there when this was called.
-    pub(crate) fn gone(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn gone(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + use<> {
         self.left(addr, |roster, addr| roster.at(addr).is_some_and(|member| member.is_alive))
     }
 
     /// As [`Resolver::gone`], and also if the server is to be taken away.
-    pub(crate) fn out_of_service(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn out_of_service(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + use<> {
         self.left(addr, |roster, addr| roster.at(addr).is_some_and(|member| member.is_in_service()))
     }
 
@@ -194,7 +194,7 @@ impl Resolver {
         &self,
         addr: &Arc<str>,
         is_so: fn(&Roster, &str) -> bool,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let mut rosters = self.roster.subscribe();
         let addr = addr.clone();
         let was_so = is_so(&rosters.borrow_and_update(), &addr);
@@ -270,3 +270,6 @@ impl State {
         seed.map_or_else(|| addr.clone(), |seed| seed.name.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

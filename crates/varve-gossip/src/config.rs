@@ -80,6 +80,23 @@ pub struct GossipTiming {
     pub rejoin_interval: Duration,
 }
 
+impl GossipTiming {
+    /// The first setting that is no time: shorter than a millisecond, which would have something run without a pause.
+    pub(crate) fn unfit(&self) -> Option<&'static str> {
+        let settings = [
+            ("probe_interval", self.probe_interval),
+            ("probe_timeout", self.probe_timeout),
+            ("stream_timeout", self.stream_timeout),
+            ("gossip_interval", self.gossip_interval),
+            ("exchange_interval", self.exchange_interval),
+            ("join_backoff_min", self.join_backoff_min),
+            ("join_backoff_max", self.join_backoff_max),
+            ("rejoin_interval", self.rejoin_interval),
+        ];
+        settings.iter().find(|(_, time)| *time < Duration::from_millis(1)).map(|(name, _)| *name)
+    }
+}
+
 impl Default for GossipTiming {
     fn default() -> Self {
         Self {

@@ -23,6 +23,7 @@ use crate::conflict::NameWatch;
 use crate::joiner::Joiner;
 use crate::roster::Roster;
 use crate::settings::{self, SerfDelegate, SerfNode, SerfTransport};
+use crate::tags::LEAVING_KEY;
 use crate::{GossipConfig, Member, MemberStatus, Membership, SetTagsError, Tags};
 
 /// How often a start with port 0 looks for a port that is free in TCP and UDP.
@@ -61,10 +62,13 @@ impl Gossip {
     ///
     /// # Errors
     ///
-    /// The name is unfit, or the node cannot listen.
+    /// The name or the timing is unfit, or the node cannot listen.
     pub async fn start(config: GossipConfig) -> Result<Self, StartError> {
         if config.name.is_empty() || config.name.len() > NAME_BYTES_MAX {
             return Err(StartError::Name { name: config.name });
+        }
+        if let Some(setting) = config.timing.unfit() {
+            return Err(StartError::Timing { setting });
         }
         let names = Arc::new(NameWatch::new(SmolStr::new(&config.name)));
         let (serf, events) = start_serf(&config, &names).await?;
@@ -109,6 +113,18 @@ impl Gossip {
         self.names.confirmed()
     }
 
+    async fn say_goodbye(&self) {
+        let _no_tags_after_these = self.tags.lock().await;
+        let tags = self.local().tags;
+        let tags = tags.iter().chain([(LEAVING_KEY, "")]).collect();
+        if let Err(error) = self.serf.set_tags(tags).await {
+            tracing::debug!(%error, "gossip: that this node leaves is slow to spread");
+        }
+        if let Err(error) = self.serf.leave().await {
+            tracing::warn!(%error, "gossip: leaving the cluster was not told to the others");
+        }
+    }
+
     fn take_tasks(&self) -> JoinSet<()> {
         std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -146,14 +162,8 @@ impl Membership for Gossip {
 
     fn leave(&self) -> BoxFuture<'_, ()> {
         async move {
-            match time::timeout(LEAVE_TIMEOUT, self.serf.leave()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "gossip: leaving the cluster was not told to the others")
-                }
-                Err(_) => {
-                    tracing::warn!("gossip: leaving the cluster took too long, the others may see a failure")
-                }
+            if time::timeout(LEAVE_TIMEOUT, self.say_goodbye()).await.is_err() {
+                tracing::warn!("gossip: leaving the cluster took too long, the others may see a failure");
             }
             refresh(&self.serf, &self.roster).await;
         }
@@ -206,6 +216,12 @@ pub enum StartError {
     Name {
         /// The name.
         name: String,
+    },
+    /// A time is too short to be one.
+    #[error("gossip's `{setting}` is shorter than a millisecond: leave it at its default")]
+    Timing {
+        /// The setting.
+        setting: &'static str,
     },
     /// The node cannot listen.
     #[error("gossip cannot listen on {addr} in TCP and UDP: {source}")]
@@ -327,11 +343,14 @@ async fn refresh(serf: &SerfNode, roster: &Roster) {
 
 fn member(seen: &serf::types::Member<SmolStr, SocketAddr>) -> Member {
     use serf::types::MemberStatus as Seen;
+    let leaving = seen.tags().contains_key(LEAVING_KEY);
     let status = match seen.status() {
+        Seen::Alive if leaving => MemberStatus::Leaving,
         Seen::Alive => MemberStatus::Alive,
         Seen::Leaving => MemberStatus::Leaving,
         Seen::Left => MemberStatus::Left,
         // Serf names more than it uses: what is none of these is not known to live.
+        _ if leaving => MemberStatus::Left,
         _ => MemberStatus::Failed,
     };
     Member {

@@ -8,6 +8,12 @@ use std::collections::BTreeMap;
 /// tags pass 512 bytes, so they are refused here before they come near.
 pub const TAGS_BYTES_MAX: usize = 496;
 
+/// The key of the tag by which a member says that it leaves for good. Keys that begin so are kept from callers.
+///
+/// Serf says so as well, but may lose it: a member that hears of a leave by an exchange of states before the news itself comes
+/// takes it for a join of the same time, then refuses the news as old, and ends with a failure. A tag is never refused.
+pub(crate) const LEAVING_KEY: &str = "\0";
+
 /// What one tag weighs besides its key and value: the encoding's tags and lengths.
 pub const TAG_OVERHEAD_BYTES: usize = 9;
 
@@ -27,15 +33,15 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// The key is empty, or the tags would weigh more than [`TAGS_BYTES_MAX`]; nothing has changed then.
+    /// The key is empty or begins with a NUL character, or the tags would weigh more than [`TAGS_BYTES_MAX`]; nothing has changed then.
     pub fn insert(
         &mut self,
         key: impl Into<String>,
         value: impl Into<String>,
     ) -> Result<Option<String>, TagsError> {
         let (key, value) = (key.into(), value.into());
-        if key.is_empty() {
-            return Err(TagsError::EmptyKey);
+        if key.is_empty() || key.starts_with(LEAVING_KEY) {
+            return Err(TagsError::BadKey);
         }
         let replaced = self.entries.get(&key).map_or(0, |old| weight(&key, old));
         let weighs = self.weight_bytes() - replaced + weight(&key, &value);
@@ -70,8 +76,9 @@ impl Tags {
         self.entries.is_empty()
     }
 
-    /// What a peer sent, which the protocol has bounded already.
+    /// What a peer sent, which the protocol has bounded already, without what is gossip's own.
     pub(crate) fn from_peer<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let entries = entries.filter(|(key, _)| !key.starts_with(LEAVING_KEY));
         let entries = entries.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         Self { entries }
     }
@@ -100,9 +107,9 @@ fn weight(key: &str, value: &str) -> usize {
 /// A tag is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TagsError {
-    /// The key has no characters.
-    #[error("a tag needs a key")]
-    EmptyKey,
+    /// The key is empty, or one that is kept for gossip itself.
+    #[error("a tag needs a key, and one that does not begin with a NUL character")]
+    BadKey,
     /// All tags together would be too large.
     #[error(
         "tag `{key}` would bring the tags to {weighs} bytes, over the limit of {TAGS_BYTES_MAX}: shorten it"
@@ -141,7 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_without_a_key_is_refused() {
-        assert_eq!(Tags::new().insert("", "value"), Err(TagsError::EmptyKey));
+    fn a_tag_without_a_key_of_its_own_is_refused() {
+        assert_eq!(Tags::new().insert("", "value"), Err(TagsError::BadKey));
+        assert_eq!(Tags::new().insert(LEAVING_KEY, ""), Err(TagsError::BadKey));
     }
 }

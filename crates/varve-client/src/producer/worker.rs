@@ -322,13 +322,16 @@ impl Worker {
         true
     }
 
-    /// The server ended the stream, or it broke.
+    /// The server ended the stream, or it broke. Whatever the reason, what was sent may have been appended.
     fn stream_failed(&mut self, error: ApiError) {
-        if let Some(stream) = &self.stream {
-            self.client.stream_ended(stream.addr(), &error);
-        }
         let error = self.client.note(target(&self.template), error);
-        self.stream_ended(error);
+        let Some(stream) = &self.stream else { return self.stream_ended(error) };
+        self.client.stream_ended(stream.addr(), &error);
+        if error.may_have_happened() {
+            return self.stream_ended(error);
+        }
+        let message = format!("{} ended the stream: {error}", stream.addr());
+        self.stream_ended(ApiError { reason: Reason::ConnectionLost, message, ..error });
     }
 
     fn stream_ended(&mut self, error: ApiError) {

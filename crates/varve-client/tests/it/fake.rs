@@ -5,7 +5,7 @@ mod cluster_service;
 mod log_service;
 mod node;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -135,7 +135,7 @@ impl FakeCluster {
 
     /// Starts a server again on another port, as a pod is that comes back elsewhere.
     pub(crate) fn restart_elsewhere(&mut self, server: usize) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = fresh_listener();
         self.addrs[server] = listener.local_addr().expect("it is bound");
         self.servers[server] = Some(self.serve(listener, server));
         let addr = self.addrs[server].to_string();
@@ -201,7 +201,7 @@ impl FakeCluster {
     }
 
     fn add(&mut self) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = fresh_listener();
         let addr = listener.local_addr().expect("it is bound");
         self.addrs.push(addr);
         let server = self.addrs.len() - 1;
@@ -237,6 +237,22 @@ impl FakeCluster {
             router.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it serves");
         });
         runtime
+    }
+}
+
+/// A listener on a port that no server had before: one that was killed may come back on its own, and nobody is to take its
+/// successor on that port for it.
+fn fresh_listener() -> TcpListener {
+    static USED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut refused = Vec::new();
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        if USED.lock().expect("no test panics with it").insert(port) {
+            return listener;
+        }
+        // Kept until there is another, so that it is not given out again.
+        refused.push(listener);
     }
 }
 

@@ -357,6 +357,25 @@ async fn without_sequences_a_lost_answer_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn without_sequences_nothing_is_sent_again_when_a_server_closes() {
+    within(async {
+        let cluster = FakeCluster::start(1, 1).await;
+        let closing = ApiError::new(Reason::ShuttingDown, "told to");
+        cluster.state().produce_faults = vec![ProduceFault::Silence, ProduceFault::Fail(closing)].into();
+        let client = connect(&cluster).await;
+        let producer = client.producer(TOPIC).idempotent(false).batch_bytes(1);
+        let producer = producer.build().await.expect("the topic is there");
+        let values = values(2);
+        for delivery in send_all(&producer, &values).await {
+            let error = delivery.await.expect_err("its answer never came");
+            assert!(error.may_have_happened(), "{error}");
+        }
+        assert_eq!(cluster.values(0), values[..1]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_newer_instance_of_a_name_fences_the_older_one_off() {
     within(async {
         let cluster = FakeCluster::start(1, 1).await;

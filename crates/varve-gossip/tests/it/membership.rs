@@ -60,7 +60,18 @@ async fn a_node_that_stops_without_leaving_is_seen_failed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_leaves_is_seen_left() {
-    let [a, b, c] = three().await;
+    // With exchanges as frequent as news: an exchange that overtakes it must not turn a leave into a failure.
+    let mut starting = Vec::new();
+    for name in ["a", "b", "c"] {
+        let seeds: Vec<_> = starting.iter().map(Gossip::addr).collect();
+        let mut config = config(name, &seeds);
+        config.timing.exchange_interval = Duration::from_millis(20);
+        starting.push(Gossip::start(config).await.unwrap());
+    }
+    let [a, b, c] = <[Gossip; 3]>::try_from(starting).unwrap();
+    for node in [&a, &b, &c] {
+        until_alive(node, &["a", "b", "c"]).await;
+    }
     timeout(DEADLINE, c.leave()).await.unwrap();
     c.shutdown().await;
     for node in [&a, &b] {
@@ -68,6 +79,21 @@ async fn a_node_that_leaves_is_seen_left() {
         assert_eq!(addrs_to_keep(node).len(), 1, "who left is not worth keeping");
     }
     stop([a, b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_left_may_come_back() {
+    let [a, b, c] = three().await;
+    c.leave().await;
+    c.shutdown().await;
+    for node in [&a, &b] {
+        until_status(node, "c", MemberStatus::Left).await;
+    }
+    let c = start("c", &[a.addr()]).await;
+    for node in [&a, &b, &c] {
+        until_alive(node, &["a", "b", "c"]).await;
+    }
+    stop([a, b, c]).await;
 }
 
 /// At once, while the others still take the earlier run for alive, and refuse its name at another address.
@@ -243,6 +269,11 @@ async fn what_cannot_start_says_why() {
     assert!(matches!(refused, StartError::Name { .. }), "{refused}");
     let refused = Gossip::start(config(&"n".repeat(129), &[])).await.unwrap_err();
     assert!(matches!(refused, StartError::Name { .. }), "{refused}");
+
+    let mut hasty = config("a", &[]);
+    hasty.timing.join_backoff_min = Duration::ZERO;
+    let refused = Gossip::start(hasty).await.unwrap_err();
+    assert!(matches!(refused, StartError::Timing { setting: "join_backoff_min" }), "{refused}");
 
     let a = start("a", &[]).await;
     let taken = GossipConfig::new("b", a.addr(), key());
