@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use thiserror::Error;
 use varve_net::MuxLimits;
-use varve_replica::GroupTiming;
 use varve_record::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
+use varve_replica::GroupTiming;
 use varve_storage::StorageConfig;
 use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 use crate::discovery::Discovery;
-use crate::{REPLACEMENT_DELAY, DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, RETENTION_INTERVAL};
+use crate::{
+    DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, REPLACEMENT_DELAY,
+    RETENTION_INTERVAL,
+};
 
 /// The port that a node serves on by default.
 const RPC_PORT: u16 = 8400;
@@ -130,7 +133,12 @@ impl NodeConfig {
         let partitions_max = varve_controller::PARTITIONS_MAX as u64;
         check_range("default-partitions", u64::from(self.default_partitions), 1, partitions_max)?;
         let replicas_max = u64::from(varve_controller::REPLICATION_FACTOR_MAX);
-        check_range("default-replication-factor", u64::from(self.default_replication_factor), 1, replicas_max)?;
+        check_range(
+            "default-replication-factor",
+            u64::from(self.default_replication_factor),
+            1,
+            replicas_max,
+        )?;
         let record_max = RECORD_BYTES_SETTING_MAX as u64;
         check_range("record-bytes-max", self.record_bytes_max as u64, 1, record_max)?;
         check_range("segment-bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;

@@ -3,8 +3,8 @@
 mod call;
 
 pub(crate) use call::{
-    At, batch_error, build_error, command_error, group_error, invalid, metadata_error, no_node, open_error, overloaded,
-    produce_error, push_error, read_error, timed_out,
+    At, batch_error, build_error, command_error, group_error, invalid, metadata_error, no_node, open_error,
+    overloaded, produce_error, push_error, read_error, timed_out,
 };
 
 use std::io;

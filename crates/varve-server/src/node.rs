@@ -109,7 +109,8 @@ impl Node {
         let addresses = AddressBook::new(known);
         let peers = join_peers(&env, &config, &identity, &addresses, &peer_side)?;
         let metadata = open_metadata(&env, &storage, &config, &peers).await?;
-        let view = ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
+        let view =
+            ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
         tasks.spawn(view.addresses.clone().follow(
             env.clone(),
             storage.clone(),

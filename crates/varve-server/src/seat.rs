@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep, timeout};
 use varve_api::v1;
 use varve_controller::{Command, Node};
 
+use crate::NodeConfig;
 use crate::cluster::{ClusterView, Forwarder, unforwarded};
 use crate::error::StartError;
 use crate::identity::FOUNDER;
-use crate::NodeConfig;
 
 /// The pause before the controller is asked again.
 const PAUSE: Duration = Duration::from_millis(50);

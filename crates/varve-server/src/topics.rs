@@ -211,7 +211,10 @@ impl Topics {
     /// Returns once all is published that the controller's leader knew when this was called.
     async fn catch_up(&self) -> Result<(), ApiError> {
         let unknown = || {
-            ApiError::new(Reason::NoLeader, "the controller has no leader at present, so that nobody can say whether there is such a topic: wait")
+            ApiError::new(
+                Reason::NoLeader,
+                "the controller has no leader at present, so that nobody can say whether there is such a topic: wait",
+            )
         };
         let caught_up = async {
             self.view.metadata.linearize().boxed().await.map_err(|_| unknown())?;

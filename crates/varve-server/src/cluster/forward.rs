@@ -105,10 +105,7 @@ pub(crate) fn may_forward(metadata: &MetadataMap) -> bool {
     metadata.get(headers::FORWARD).is_none_or(|value| value != headers::FORWARD_NEVER)
 }
 
-fn connect(
-    network: Arc<dyn Network>,
-    addr: String,
-) -> BoxFuture<'static, io::Result<TokioIo<BoxStream>>> {
+fn connect(network: Arc<dyn Network>, addr: String) -> BoxFuture<'static, io::Result<TokioIo<BoxStream>>> {
     async move {
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, network.connect(addr)).await;
         connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(TokioIo::new)

@@ -46,7 +46,10 @@ pub(crate) async fn find_place(
 ) -> Place {
     let mut changes = presence.changes();
     let mut said = String::new();
-    tracing::info!(name = this.name, "this node belongs to no cluster yet: it looks for one by gossip, or waits to be told to make one");
+    tracing::info!(
+        name = this.name,
+        "this node belongs to no cluster yet: it looks for one by gossip, or waits to be told to make one"
+    );
     loop {
         changes.borrow_and_update();
         match join(presence, forwarder, this).await {
@@ -78,7 +81,10 @@ async fn join(
     let nodes: Vec<PresentNode> = presence.nodes().into_iter().filter(|node| node.alive).collect();
     let clusters: BTreeSet<&str> = nodes.iter().map(|node| node.cluster_id.as_str()).collect();
     if clusters.len() > 1 {
-        let message = format!("gossip shows nodes of several clusters ({}): give each its own gossip key", join_words(&clusters));
+        let message = format!(
+            "gossip shows nodes of several clusters ({}): give each its own gossip key",
+            join_words(&clusters)
+        );
         return Err(ApiError::new(Reason::ChangeRefused, message));
     }
     let mut refusal = None;
@@ -106,7 +112,8 @@ async fn ask(
 fn place(answer: v1::JoinClusterResponse) -> Result<NodeFile, ApiError> {
     let identity = NodeIdentity { cluster_id: answer.cluster_id, node_id: NodeId::new(answer.node_id) };
     if identity.cluster_bytes().is_none() || answer.node_id == 0 {
-        let message = format!("the cluster gave a place that is none ({identity}): is it of another version?");
+        let message =
+            format!("the cluster gave a place that is none ({identity}): is it of another version?");
         return Err(ApiError::new(Reason::Internal, message));
     }
     let known = |server: v1::Server| KnownPeer {
@@ -121,7 +128,10 @@ fn place(answer: v1::JoinClusterResponse) -> Result<NodeFile, ApiError> {
 /// Makes a new cluster, where there is none to be seen.
 fn init(presence: &Presence, entropy: &dyn Entropy, asked: InitAsked) -> Option<Place> {
     if let Some(other) = presence.nodes().first() {
-        let message = format!("node {} ({}) belongs to cluster {} already: this node will join it", other.id, other.name, other.cluster_id);
+        let message = format!(
+            "node {} ({}) belongs to cluster {} already: this node will join it",
+            other.id, other.name, other.cluster_id
+        );
         drop(asked.answer.send(Err(ApiError::new(Reason::ClusterExists, message))));
         return None;
     }

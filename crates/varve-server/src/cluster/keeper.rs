@@ -109,9 +109,11 @@ fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Opti
     let state = view.state();
     let belongs = |node: NodeId| state.0.node(node).is_some_and(|node| node.state != NodeState::Lost);
     let is_member = |node: &NodeId| members.voters.contains(node) || members.learners.contains(node);
-    let newcomer = state.0.nodes().map(|node| node.id).find(|node| {
-        belongs(*node) && !is_member(node) && liveness.alive.contains(node)
-    });
+    let newcomer = state
+        .0
+        .nodes()
+        .map(|node| node.id)
+        .find(|node| belongs(*node) && !is_member(node) && liveness.alive.contains(node));
     let leaver = members.learners.iter().copied().find(|node| !belongs(*node));
     let voters = controller_voters(&state.0, liveness, &members.voters);
     let metadata = view.metadata.clone();
@@ -124,7 +126,9 @@ fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Opti
             told(metadata.change_voters(&voters).await, || format!("the controller's voters are {voters:?}"));
         }
     };
-    let due = newcomer.is_some() || leaver.is_some() || controller_voters(&state.0, liveness, &members.voters).is_some();
+    let due = newcomer.is_some()
+        || leaver.is_some()
+        || controller_voters(&state.0, liveness, &members.voters).is_some();
     due.then(|| {
         tokio::spawn(async move {
             if timeout(CHANGE_TIMEOUT, change).await.is_err() {

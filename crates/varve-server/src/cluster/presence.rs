@@ -111,7 +111,9 @@ impl Presence {
 
     /// The address that others gossip with.
     pub(crate) fn gossip_addr(&self) -> String {
-        self.membership.as_ref().map_or_else(String::new, |membership| membership.local().gossip_addr.to_string())
+        self.membership
+            .as_ref()
+            .map_or_else(String::new, |membership| membership.local().gossip_addr.to_string())
     }
 
     /// Stops without a word: to the others this node has failed until it is back.

@@ -100,7 +100,8 @@ impl Shepherd {
                 if self.told.get(&id) != Some(&word) && leading.len() < REPORT_MAX {
                     leading.push((id, word));
                 }
-                if settled && transfers < TRANSFERS_MAX && self.prefer(id, partition, placement, &alive).await {
+                if settled && transfers < TRANSFERS_MAX && self.prefer(id, partition, placement, &alive).await
+                {
                     transfers += 1;
                 }
             }

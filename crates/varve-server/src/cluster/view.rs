@@ -35,8 +35,7 @@ impl ClusterView {
     /// The nodes that are alive, this one included. Where nobody can say, all of them.
     pub(crate) fn alive(&self) -> BTreeSet<NodeId> {
         let known = self.presence.alive(&self.identity.cluster_id);
-        let mut alive =
-            known.unwrap_or_else(|| self.state().0.nodes().map(|node| node.id).collect());
+        let mut alive = known.unwrap_or_else(|| self.state().0.nodes().map(|node| node.id).collect());
         alive.insert(self.this());
         alive
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt};
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason, meta};
@@ -149,7 +149,8 @@ impl Log for BookApi {
             Ok(Reader::Here(session)) => *session,
             Ok(Reader::There(away)) => {
                 let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
-                let answers = book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await?;
+                let answers =
+                    book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await?;
                 return Ok(Response::new(answers.into_inner().boxed()));
             }
             Err(error) => return Err(status(error)),

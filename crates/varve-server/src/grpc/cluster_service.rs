@@ -17,8 +17,8 @@ use varve_replica::GroupMembers;
 
 use super::convert::to_wire_time;
 use super::route::{Away, Errand, Route, from_afar};
-use super::{Shared, health_report, watch};
 use super::settings::{as_change, effective_to_wire, from_wire, to_wire};
+use super::{Shared, health_report, watch};
 use crate::cluster::{may_forward, unforwarded};
 use crate::error::{group_error, no_node, produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
@@ -126,9 +126,11 @@ impl ClusterApi {
     /// Gives a newcomer its place. A name stands for one node at a time: that of a node that runs is not given away.
     async fn take_in(&self, request: v1::JoinClusterRequest) -> Result<v1::JoinClusterResponse, ApiError> {
         let view = &self.shared.view;
-        let holder = view.presence.addresses(&view.identity.cluster_id).into_values().find(|node| {
-            node.name == request.name && node.rpc_addr != request.rpc_addr
-        });
+        let holder = view
+            .presence
+            .addresses(&view.identity.cluster_id)
+            .into_values()
+            .find(|node| node.name == request.name && node.rpc_addr != request.rpc_addr);
         if let Some(holder) = holder {
             let message = format!(
                 "node {} of the name {} runs at {}: choose another name, or wait until it is seen to be gone",
@@ -154,7 +156,9 @@ impl ClusterApi {
         self.shared.topics.change(command).await?;
         tracing::info!(node_id = request.id, cancel = request.cancel, "decommission of a node");
         let servers = self.shared.view.servers().servers;
-        Ok(v1::DecommissionServerResponse { server: servers.into_iter().find(|server| server.id == request.id) })
+        Ok(v1::DecommissionServerResponse {
+            server: servers.into_iter().find(|server| server.id == request.id),
+        })
     }
 
     async fn transfer(
@@ -167,7 +171,11 @@ impl ClusterApi {
         {
             return Err(no_node(NodeId::new(to)));
         }
-        if request.topic.is_empty() { self.transfer_controller(request, forward).await } else { self.transfer_partition(request, forward).await }
+        if request.topic.is_empty() {
+            self.transfer_controller(request, forward).await
+        } else {
+            self.transfer_partition(request, forward).await
+        }
     }
 
     async fn transfer_partition(
@@ -196,11 +204,14 @@ impl ClusterApi {
     ) -> Result<v1::TransferLeadershipResponse, ApiError> {
         let view = &self.shared.view;
         let leader = view.controller_leader();
-        let leader = leader.ok_or_else(|| ApiError::new(Reason::NoLeader, "the controller has no leader at present: wait"))?;
+        let leader = leader.ok_or_else(|| {
+            ApiError::new(Reason::NoLeader, "the controller has no leader at present: wait")
+        })?;
         if leader != view.this() {
             let addr = view.addresses.rpc_addr(leader).filter(|_| forward);
             let not_here = || {
-                ApiError::new(Reason::NotLeader, format!("node {leader} leads the controller")).with(meta::LEADER_ID, leader)
+                ApiError::new(Reason::NotLeader, format!("node {leader} leads the controller"))
+                    .with(meta::LEADER_ID, leader)
             };
             let away = Away { node: leader, addr: addr.ok_or_else(not_here)? };
             let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
@@ -226,7 +237,8 @@ impl ClusterApi {
         match tokio::time::timeout(TRANSFER_TIMEOUT, led).await {
             Ok(()) => Ok(v1::TransferLeadershipResponse { leader: to.get() }),
             Err(_) => {
-                let message = format!("node {to} was asked to lead and has not begun to: is it alive and up to date?");
+                let message =
+                    format!("node {to} was asked to lead and has not begun to: is it alive and up to date?");
                 Err(ApiError::new(Reason::ChangeRefused, message))
             }
         }
@@ -362,7 +374,8 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::DeleteTopicRequest>,
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
-        let name = TopicName::new(&request.get_ref().name).map_err(|error| self.shared.status(error.into()))?;
+        let name =
+            TopicName::new(&request.get_ref().name).map_err(|error| self.shared.status(error.into()))?;
         self.shared.topics.delete(name).await.map_err(|error| self.shared.status(error))?;
         Ok(Response::new(v1::DeleteTopicResponse {}))
     }
@@ -387,7 +400,9 @@ fn heir(
     let refuse = |message: String| ApiError::new(Reason::ChangeRefused, message);
     match named.map(NodeId::new) {
         Some(node) if members.voters.contains(&node) => Ok(node),
-        Some(node) => Err(refuse(format!("node {node} has no vote there: choose one of {}", words(&members.voters)))),
+        Some(node) => {
+            Err(refuse(format!("node {node} has no vote there: choose one of {}", words(&members.voters))))
+        }
         None => {
             let other = members.voters.iter().find(|node| **node != this && alive.contains(node)).copied();
             other.ok_or_else(|| refuse("there is no other replica that is alive to lead".to_owned()))

@@ -77,7 +77,9 @@ where
         let init = self.init.clone();
         async move {
             Ok(match request.uri().path() {
-                INIT_CLUSTER => Grpc::new(tonic_prost::ProstCodec::default()).unary(Init(init), request).await,
+                INIT_CLUSTER => {
+                    Grpc::new(tonic_prost::ProstCodec::default()).unary(Init(init), request).await
+                }
                 _ => Status::from(not_initialized()).into_http(),
             })
         }

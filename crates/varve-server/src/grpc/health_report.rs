@@ -42,7 +42,10 @@ fn problems(metadata: &Metadata, health: &Health, leader: Option<NodeId>) -> Vec
     ];
     let name = |node: &NodeId| metadata.node(*node).map_or("", |node| node.name.as_str()).to_owned();
     let failed = health.failed.iter().map(|node| format!("server {node} ({}) is not alive", name(node)));
-    let lost = health.lost.iter().map(|node| format!("server {node} ({}) lost its data and is being replaced", name(node)));
+    let lost = health
+        .lost
+        .iter()
+        .map(|node| format!("server {node} ({}) lost its data and is being replaced", name(node)));
     for (list, what) in &lists[..1] {
         problems.extend(list.first.iter().map(|id| format!("{} {what}", partition(metadata, *id))));
     }

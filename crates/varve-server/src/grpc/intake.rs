@@ -16,9 +16,9 @@ use super::Shared;
 use super::convert::{acks, from_wire_time, produce_response, wire_acks};
 use super::route::{Away, Errand, Place, Route, from_afar};
 use super::workshop::{Effort, Workshop};
+use crate::cluster::unforwarded;
 use crate::error::{batch_error, build_error, invalid, overloaded, produce_error, push_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
-use crate::cluster::unforwarded;
 use crate::topics::{Topic, Topics};
 
 /// Turns requests into batches: the edge where what a client sent is checked, once.
@@ -145,7 +145,11 @@ impl Place {
         Limits { record_bytes_max: self.topic.effective.record_bytes_max, ..Limits::default() }
     }
 
-    async fn produce(&self, partition: &Partition, produce: Produce) -> Result<v1::ProduceResponse, ApiError> {
+    async fn produce(
+        &self,
+        partition: &Partition,
+        produce: Produce,
+    ) -> Result<v1::ProduceResponse, ApiError> {
         let pending = tokio::time::timeout(CHANGE_TIMEOUT, self.enqueue(partition, produce)).await;
         let pending =
             pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
@@ -153,11 +157,7 @@ impl Place {
     }
 
     /// Hands a batch to the partition; waits for room there.
-    pub(crate) async fn enqueue(
-        &self,
-        partition: &Partition,
-        produce: Produce,
-    ) -> Result<Pending, ApiError> {
+    pub(crate) async fn enqueue(&self, partition: &Partition, produce: Produce) -> Result<Pending, ApiError> {
         partition.enqueue(produce).await.map_err(|error| self.explain(error))
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use varve_api::error::ApiError;
 use varve_api::limits::{
@@ -83,9 +83,8 @@ impl LogApi {
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
                 let answers = answered(log.consume_stream(unforwarded(request)).boxed().await, &away)?;
-                let answers = answers.map(move |answer| {
-                    answer.map_err(|status| from_afar(&status, &away).into())
-                });
+                let answers =
+                    answers.map(move |answer| answer.map_err(|status| from_afar(&status, &away).into()));
                 return Ok(answers.boxed());
             }
         };
@@ -93,9 +92,8 @@ impl LogApi {
         let session = Session::open(&self.shared, topic, partition, read, BeyondTail::Refuse).await?;
         let events = follow::stream(session, heartbeat, self.shared.drain.clone());
         let shared = self.shared.clone();
-        let responses = events.map(move |event| {
-            event.map(event_response).map_err(|error| shared.status(error))
-        });
+        let responses =
+            events.map(move |event| event.map(event_response).map_err(|error| shared.status(error)));
         Ok(responses.boxed())
     }
 

@@ -224,9 +224,7 @@ async fn acknowledge(
 
 async fn settle(outcome: Outcome) -> Result<v1::ProduceResponse, ApiError> {
     match outcome {
-        Outcome::Pending(place, pending) => {
-            place.wait(pending).await
-        }
+        Outcome::Pending(place, pending) => place.wait(pending).await,
         Outcome::Relayed(relayed) => relay::settle(relayed).await,
         Outcome::Refused(error) => Err(error),
     }

@@ -104,7 +104,8 @@ impl Shared {
                 None => {
                     let status = partition.status();
                     // Damaged or failed, it says so itself where nobody else can serve the call.
-                    let here = (status.damage.is_some() || status.stopped).then(|| Route::Here(partition.clone()));
+                    let here =
+                        (status.damage.is_some() || status.stopped).then(|| Route::Here(partition.clone()));
                     here.map(|here| elsewhere().unwrap_or(here))
                 }
             },

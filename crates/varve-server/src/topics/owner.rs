@@ -107,7 +107,8 @@ impl Owner {
                 let Some(placement) = metadata.placement(*id) else { continue };
                 if placement.hosts(this) {
                     let initial = placement.initial.contains(&this);
-                    let voters = if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
+                    let voters =
+                        if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
                     wanted.insert(*id, Wanted { id: *id, topic: topic.clone(), effective, voters });
                 }
             }
@@ -200,7 +201,9 @@ impl Owner {
     async fn remove(&self, id: PartitionId) {
         let storage = self.storage.clone();
         match self.env.blocking.run(move || storage.remove_partition(id)).await {
-            Ok(()) => tracing::info!(partition_id = %id, "partition's files are removed: it lies elsewhere now, or was deleted"),
+            Ok(()) => {
+                tracing::info!(partition_id = %id, "partition's files are removed: it lies elsewhere now, or was deleted")
+            }
             Err(OpenError::NoSuchPartition { .. }) => {}
             Err(error) => {
                 tracing::error!(partition_id = %id, %error, "partition's files could not be removed")

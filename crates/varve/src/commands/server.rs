@@ -5,7 +5,8 @@ use std::path::Path;
 
 use clap::Args;
 use varve_env::Env;
-use varve_server::{Node, NodeConfig, StartError};
+use varve_gossip::GossipKeyRing;
+use varve_server::{Discovery, GossipSettings, Node, NodeConfig, StartError};
 use varve_storage::OpenError;
 
 use super::block_on;
@@ -49,7 +50,7 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
     let node = tokio::select! {
         biased;
         () = interrupt.wait() => return Ok(()),
-        node = Node::start(Env::real(), node_config(config)) => node.map_err(|error| start_failure(&data_dir, &error))?,
+        node = Node::start(Env::real(), node_config(config)?) => node.map_err(|error| start_failure(&data_dir, &error))?,
     };
     let address = format!("varve://{}", node.rpc_addr());
     let node_id = node.identity().node_id.get();
@@ -64,9 +65,13 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
     node.shutdown().await.map_err(|error| Failure::new(Exit::General, error.to_string()))
 }
 
-fn node_config(config: ServerConfig) -> NodeConfig {
+fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {
     let age_ms = |age: std::time::Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    NodeConfig {
+    let discovery = discovery(&config)?;
+    Ok(NodeConfig {
+        discovery,
+        default_replication_factor: config.default_replication_factor,
+        replacement_delay: config.replacement_delay,
         node_name: config.node_name,
         rpc_addr: config.rpc_addr,
         advertise_addr: config.advertise_addr,
@@ -80,7 +85,20 @@ fn node_config(config: ServerConfig) -> NodeConfig {
         segment_bytes: config.segment_bytes,
         record_bytes_max: usize::try_from(config.record_bytes_max).unwrap_or(usize::MAX),
         ..NodeConfig::new(config.data_dir)
-    }
+    })
+}
+
+/// How other nodes are found: by gossip, if there is a key for it.
+fn discovery(config: &ServerConfig) -> Result<Discovery, Failure> {
+    let Some(path) = &config.gossip_key_file else { return Ok(Discovery::Alone) };
+    let keys = GossipKeyRing::read_file(path).map_err(|error| {
+        Failure::new(Exit::Precondition, error.to_string()).hint("make a key with `varve gossip keygen FILE`")
+    })?;
+    let start_join_addrs = config.start_join_addrs.clone();
+    Ok(Discovery::Gossip(GossipSettings {
+        start_join_addrs,
+        ..GossipSettings::new(config.gossip_addr, keys)
+    }))
 }
 
 fn config_failure(error: ConfigError) -> Failure {

@@ -61,10 +61,8 @@ pub(crate) struct ServerConfig {
     /// Partitions of a topic that does not say.
     pub(crate) default_partitions: u32,
     /// Replicas of a topic that does not say.
-    #[allow(dead_code, reason = "the node takes it with replication")]
     pub(crate) default_replication_factor: u32,
     /// How long a node may be away before it is replaced.
-    #[allow(dead_code, reason = "the node takes it with replication")]
     pub(crate) replacement_delay: Duration,
     /// Bytes to keep per partition; `None` keeps everything.
     pub(crate) retention_bytes: Option<u64>,
