@@ -115,7 +115,7 @@ impl Client {
         let topic = TopicName::new(topic)?;
         let request = v1::TrimTopicRequest { topic: topic.to_string(), partition, before_offset };
         let target = Target { topic: &topic, partition, replica: Replica::Leader };
-        let call = self.call_partition(target, true, self.deadline(), |connection| {
+        let call = self.call_partition(target, true, self.attempts(self.deadline()), |connection| {
             let request = request.clone();
             async move { cluster_service(connection).trim_topic(request).await }
         });
@@ -136,7 +136,7 @@ impl Client {
         let consistency = consistency as i32;
         let request = v1::GetTailRequest { topic: topic.to_string(), partition, consistency };
         let target = Target { topic: &topic, partition, replica: self.replica_for(consistency) };
-        self.call_partition(target, true, self.deadline(), |connection| {
+        self.call_partition(target, true, self.attempts(self.deadline()), |connection| {
             let request = request.clone();
             async move { log_service(connection).get_tail(request).await }
         })
@@ -170,7 +170,7 @@ impl Client {
         let partition = self.partition_for(&request, map.partitions.len());
         let request = v1::ProduceRequest { leader_only: true, partition, ..request };
         let target = Target { topic: &topic, partition: partition.unwrap_or(0), replica: Replica::Leader };
-        self.call_partition(target, idempotent, self.deadline(), |connection| {
+        self.call_partition(target, idempotent, self.attempts(self.deadline()), |connection| {
             let request = request.clone();
             async move { log_service(connection).produce(request).await }
         })
@@ -195,21 +195,21 @@ impl Client {
         let wait = request.max_wait.as_ref().and_then(varve_api::time::duration_from_proto);
         // The server caps the wait as well.
         let wait = wait.unwrap_or(Duration::ZERO).min(Duration::from_millis(CONSUME_WAIT_MS_MAX));
-        let deadline = self.deadline() + wait;
+        let attempts = || self.attempts(self.deadline()).waiting(wait);
         let call = |connection| {
             let request = request.clone();
             async move { log_service(connection).consume(request).await }
         };
         let replica = self.replica_for(request.consistency);
         let target = Target { topic: &topic, partition: request.partition, replica };
-        let read = self.call_partition(target, true, deadline, call).await;
+        let read = self.call_partition(target, true, attempts(), call).await;
         match read {
             Err(error) if error.reason() == Some(Reason::OffsetBeyondTail) => {
                 // A follower may lag behind what the caller was told by another server, so the leader has to say it.
                 let consistency = v1::ReadConsistency::Linearizable as i32;
                 let request = v1::ConsumeRequest { consistency, ..request.clone() };
                 let target = Target { replica: Replica::Leader, ..target };
-                self.call_partition(target, true, deadline, |connection| {
+                self.call_partition(target, true, attempts(), |connection| {
                     let request = request.clone();
                     async move { log_service(connection).consume(request).await }
                 })

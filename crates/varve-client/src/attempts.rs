@@ -29,6 +29,13 @@ impl Attempts {
         Self { deadline, attempt_timeout, backoff, entropy, avoided }
     }
 
+    /// Leaves time for a server that is asked to wait for so long before it answers.
+    pub(crate) fn waiting(mut self, wait: Duration) -> Self {
+        self.deadline += wait;
+        self.attempt_timeout += wait;
+        self
+    }
+
     /// When there is no time left for another attempt.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline

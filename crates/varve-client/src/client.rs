@@ -155,16 +155,15 @@ impl Client {
         &self,
         target: Target<'_>,
         idempotent: bool,
-        deadline: Instant,
+        mut attempts: Attempts,
         call: F,
     ) -> Result<T, ClientError>
     where
         F: Fn(Connection) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut attempts = self.attempts(deadline);
         loop {
-            let error = match self.locate(target, attempts.avoided(), deadline).await {
+            let error = match self.locate(target, attempts.avoided(), attempts.deadline()).await {
                 Err(error) => error,
                 Ok(addr) => match self.attempt(&addr, attempts.timeout(), &call).await {
                     Ok((answer, _)) => return Ok(answer),

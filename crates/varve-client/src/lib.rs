@@ -4,6 +4,14 @@
 //! pipelines, and retries what `docs/errors.md` allows. It must never know a server crate: what it knows of servers is
 //! `varve-api`, and what it knows of the world (clock, randomness, connections) comes through `varve-env`.
 //!
+//! - **Resolver**: any member's address is enough. The client learns the others, watches them come, go and move, and keeps a
+//!   channel to each; a name in the address stands for all the addresses that it has.
+//! - **Picker** ([`Picker`]): each call goes to a server of its own: appends to the partition's leader, reads round-robin to its
+//!   followers ([`PickFollower`]), to the own rack ([`ClientBuilder::rack`]), or to the server with the fewest calls under way
+//!   ([`PickFewestOutstanding`]). Nothing is restarted when the leader moves.
+//! - **Producers** are idempotent: what is sent again is appended once, in order, whoever leads by then. **Consumers** go on at
+//!   the next offset on another server when theirs dies, drains, lags or has damage.
+//!
 //! Where to start: [`Client::connect`], then [`Client::producer`] and [`Client::consumer`].
 //!
 //! ```no_run

@@ -26,8 +26,11 @@ use varve_record::NodeId;
 /// 6. preferred leaders are spread.
 ///
 /// A partition changes only while a majority of its replicas is sound and runs, and only when its last change has settled.
-/// One that waits for a node that will not come is the exception: it would wait for ever. No change takes out more replicas
-/// than the group could lose, except that one that can lose none gives up one.
+/// The exception is a change that waits for a replica that will not come (its node is lost or gone, or its copy is damaged):
+/// it would wait for ever, so it is led elsewhere or taken back while somebody leads the group.
+///
+/// No change takes out more replicas than the group can lose, and at least one. A replica on a failed node goes only where
+/// another node takes its place, as the node may come back; and a sound copy is never thrown away to make a number odd.
 ///
 /// Each of the steps 4 to 6 makes its own imbalance strictly smaller and none of those before it larger, so that repeated
 /// rounds come to an end.

@@ -4,8 +4,8 @@
 //! connection on with those bytes put back. A peer that stays silent, or speaks what nobody here understands, is closed.
 //!
 //! This crate must never know what flows through a connection once it is told apart: no gRPC, no Raft, no policy. What it
-//! does not have yet: TLS (its handshake will come before the first byte is looked at), and the framed connections
-//! between peers. Start reading at [`Mux`], then [`Protocol`].
+//! does not have yet: TLS (its handshake will come before the first byte is looked at). Start reading at [`Mux`], then
+//! [`Protocol`], then [`PeerClient`] and [`serve_peer`] for the framed connections between peers.
 
 mod burst;
 mod connection;
@@ -27,3 +27,9 @@ pub use peer::{
     PeerUnreachable, serve_peer,
 };
 pub use protocol::{HTTP2_PREFACE, PEER_BYTE, PREFACE_BYTES_MAX, Protocol};
+
+/// For the fuzz targets alone.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing {
+    pub use crate::peer::fuzzing::peer_frames;
+}

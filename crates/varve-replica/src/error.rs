@@ -17,6 +17,13 @@ pub enum OpenReplicaError {
         /// The partition.
         id: PartitionId,
     },
+    /// Its log was written by a node alone, which may go on as the only voter of a group, and not as one of several: the others
+    /// could agree on another log without it.
+    #[error("the log of partition {id} was written by a single replica: only that one can begin its group")]
+    Alone {
+        /// The partition.
+        id: PartitionId,
+    },
     /// It could not begin its term.
     #[error("cannot begin a term: {0}")]
     Begin(ProduceError),

@@ -40,3 +40,9 @@ pub use settings::{
     PartitionSettings,
 };
 pub use status::PartitionStatus;
+
+/// For the fuzz targets alone.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing {
+    pub use crate::raft::fuzzing::peer_messages;
+}

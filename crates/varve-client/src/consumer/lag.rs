@@ -58,7 +58,7 @@ impl Drop for LeaderTail {
 async fn leader_tail(client: &Client, topic: &TopicName, partition: u32) -> Result<Offset, ClientError> {
     let request = v1::GetTailRequest { topic: topic.to_string(), partition, ..Default::default() };
     let target = Target { topic, partition, replica: Replica::Leader };
-    let tail = client.call_partition(target, true, client.deadline(), |connection| {
+    let tail = client.call_partition(target, true, client.attempts(client.deadline()), |connection| {
         let request = request.clone();
         async move { log_service(connection).get_tail(request).await }
     });

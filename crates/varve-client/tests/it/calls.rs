@@ -1,8 +1,12 @@
 //! Single calls: which server they go to, when they are made again, and when not.
 
+use std::time::Duration;
+
 use varve_api::error::{ApiError, Reason};
+use varve_api::time::duration_to_proto;
 use varve_api::v1;
-use varve_client::{Client, ClientError};
+use varve_api::v1::read_from::Start;
+use varve_client::{Client, ClientError, ProducerRecord};
 
 use crate::fake::{FakeCluster, TOPIC};
 use crate::faults::ProduceFault;
@@ -109,6 +113,39 @@ async fn a_single_append_tells_what_went_wrong() {
         assert!(error.may_have_happened());
         assert_eq!(client.produce(request).await.expect("it works").first_offset, Some(0));
         assert_eq!(cluster.state().calls["produce"], 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_read_may_wait_for_longer_than_another_call_may_take() {
+    within(async {
+        let cluster = FakeCluster::start(1, 1).await;
+        let client = impatient().connect(&cluster.address()).await.expect("it is up");
+        let max_wait = Some(duration_to_proto(Duration::from_millis(400)));
+        let read = v1::ConsumeRequest { topic: TOPIC.into(), max_wait, ..Default::default() };
+        client.consume(read).await.expect("it waits, and gives nothing");
+        assert_eq!(cluster.state().calls["consume"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_read_beyond_the_end_is_decided_by_the_leader() {
+    within(async {
+        let cluster = FakeCluster::start(3, 1).await;
+        let client = connect(&cluster).await;
+        let producer = client.producer(TOPIC).build().await.expect("the topic is there");
+        producer.send(ProducerRecord::new("x")).await.expect("it is taken").await.expect("it is delivered");
+        cluster.know_until(1, Some(0));
+        cluster.know_until(2, Some(0));
+        let from = |offset| {
+            let from = Some(v1::ReadFrom { start: Some(Start::Offset(offset)), clamp: false });
+            client.consume(v1::ConsumeRequest { topic: TOPIC.into(), from, ..Default::default() })
+        };
+        assert_eq!(from(1).await.expect("the leader has it").next_offset, 1);
+        let error = from(2).await.expect_err("nobody has it");
+        assert_eq!(error.reason(), Some(Reason::OffsetBeyondTail));
     })
     .await;
 }

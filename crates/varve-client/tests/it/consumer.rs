@@ -298,6 +298,26 @@ async fn goes_on_at_the_leader_when_the_other_server_lags() {
 }
 
 #[tokio::test]
+async fn goes_on_at_a_follower_that_catches_up_while_nobody_leads() {
+    within(async {
+        let (mut cluster, client) = filled_three().await;
+        let until = client.consumer(TOPIC).until_offset(Offset::new(120));
+        let (consumer, server) = caught_up(until, &cluster).await;
+        cluster.know_until(server, Some(100));
+        fill(&client, 0, 100..120).await;
+        for others in [0, 3 - server] {
+            cluster.know_until(others, Some(50));
+        }
+        cluster.lead(0, None);
+        cluster.kill(server).await;
+        crate::until(|| readers(&cluster).len() > 3).await;
+        cluster.know_until(3 - server, None);
+        assert_eq!(read(consumer).await.expect("nothing fails"), numbers(100..120));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn leaves_a_follower_that_is_left_behind() {
     within(async {
         let (cluster, client) = filled_three().await;

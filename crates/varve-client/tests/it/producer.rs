@@ -183,8 +183,9 @@ async fn three() -> (FakeCluster, Producer) {
     let cluster = FakeCluster::start(3, 1).await;
     let client = impatient().connect(&cluster.address()).await.expect("it is up");
     until(|| cluster.watchers() == 1).await;
-    let producer = small_batches(&client).build().await.expect("the topic is there");
-    (cluster, producer)
+    // Nothing is left to time: what is noticed is noticed otherwise.
+    let producer = small_batches(&client).ack_timeout(Duration::from_secs(3600));
+    (cluster, producer.build().await.expect("the topic is there"))
 }
 
 async fn assert_delivered(cluster: &FakeCluster, deliveries: Vec<Delivery>, values: &[String]) {

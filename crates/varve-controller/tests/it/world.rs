@@ -254,6 +254,9 @@ impl World {
             let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
             assert_eq!(group.members, wanted, "settled, yet the group has other members");
             assert!(self.has_quorum(*partition, &wanted), "no quorum for {command:?}");
+        } else {
+            let waits = placement.replicas.iter().any(|node| !self.is_sound(*partition, *node));
+            assert!(waits, "a change is under way: {command:?}");
         }
         assert!(self.has_quorum(*partition, &distinct), "no quorum after {command:?}");
     }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The most bytes of one frame's payload: an entry of the greatest size, with room for those that travel with it.
 pub const PEER_PAYLOAD_BYTES_MAX: usize = 24 * 1024 * 1024;
 
-const HEADER_BYTES: usize = 24;
+pub(super) const HEADER_BYTES: usize = 24;
 /// Slices that are given to the system at once.
 const SLICES_MAX: usize = 64;
 

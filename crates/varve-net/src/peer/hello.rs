@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub const PEER_PROTOCOL_VERSION: u16 = 1;
 
 const MAGIC: &[u8; 4] = b"VRVP";
-const HELLO_BYTES: usize = 4 + 2 + 1 + 1 + 16 + 8 + 8 + 4;
+pub(super) const HELLO_BYTES: usize = 4 + 2 + 1 + 1 + 16 + 8 + 8 + 4;
 
 /// Who a node is, for its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) struct Hello {
 }
 
 impl Hello {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HELLO_BYTES);
         bytes.put_slice(MAGIC);
         bytes.put_u16_le(self.version);
@@ -74,7 +74,7 @@ impl Hello {
         bytes
     }
 
-    fn decode(bytes: &[u8; HELLO_BYTES]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8; HELLO_BYTES]) -> Option<Self> {
         let checked = crc32c::crc32c(&bytes[..HELLO_BYTES - 4]);
         let mut fields = &bytes[..];
         let magic_fits = fields.get_u32_le() == u32::from_le_bytes(*MAGIC);

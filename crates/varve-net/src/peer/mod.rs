@@ -5,6 +5,8 @@
 
 mod client;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod hello;
 mod server;
 

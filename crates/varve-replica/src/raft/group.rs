@@ -1,7 +1,7 @@
 //! One replica's part in its group.
 
 use super::command_proposer::HANDED_OVER_MAX;
-use super::command_snapshot::{CommandSnapshot, SnapshotFile};
+use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
 use super::leadership::{Leadership, observe};
 use super::link::Links;
 use super::log_store::LogStore;
@@ -34,6 +34,9 @@ use varve_storage::{EndState, PartitionLog, Storage};
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of entries that are applied before the place is noted; a start applies at most these and what came after again.
 const MARK_INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long is waited for what is to be marked to be durable.
+const MARK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs consensus for one log.
 pub(crate) struct Group {
@@ -82,6 +85,11 @@ impl Group {
             .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
             .await
             .map_err(|error| begin(&error))?;
+        let is_founder = written_alone(&log);
+        if is_founder && settings.voters != BTreeSet::from([peers.node()]) {
+            return Err(OpenReplicaError::Alone { id });
+        }
+        let machine = if is_founder { machine.founded_by(peers.node()) } else { machine };
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
         let synced = store.watch_synced();
@@ -111,6 +119,9 @@ impl Group {
         drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
         drop(tokio::spawn(clear_up(Arc::downgrade(&group), snapshot_due)));
         group.found(&settings.voters).await.map_err(|error| begin(&error))?;
+        if is_founder {
+            drop(tokio::spawn(name_members(Arc::downgrade(&group))));
+        }
         Ok(group)
     }
 
@@ -356,9 +367,10 @@ impl Group {
             return;
         }
         let applied = self.applied.borrow().clone();
+        let Some(last) = applied.last else { return };
         // Never beyond what this disk holds: others may have committed it before it was durable here.
-        let durable = self.log.durable_index();
-        if applied.last.is_none_or(|last| durable.is_none_or(|durable| last.index > durable)) {
+        let held = durable(&self.log, last);
+        if !matches!(tokio::time::timeout(MARK_TIMEOUT, held).await, Ok(Ok(()))) {
             return;
         }
         let log = self.log.clone();
@@ -381,6 +393,26 @@ impl Drop for Group {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Whether a log has entries, and none that says who the members are: no group has written it.
+fn written_alone(log: &PartitionLog) -> bool {
+    let end = log.end_state();
+    end.last.is_some() && end.membership.is_none()
+}
+
+/// Has a log that was written alone say who its members are, once this node leads.
+async fn name_members(group: std::sync::Weak<Group>) {
+    let Some(mut leadership) = group.upgrade().map(|group| group.leadership()) else { return };
+    loop {
+        let leads = {
+            let Some(group) = group.upgrade() else { return };
+            group.leading().is_some() && group.name_members().await.is_ok()
+        };
+        if leads || leadership.changed().await.is_err() {
+            return;
+        }
     }
 }
 

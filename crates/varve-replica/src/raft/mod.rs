@@ -10,6 +10,8 @@ mod command_applier;
 mod command_proposer;
 mod command_snapshot;
 mod flights;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod group;
 mod leadership;
 mod link;

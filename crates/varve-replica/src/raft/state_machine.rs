@@ -8,7 +8,7 @@
 use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
 use super::log_entry::LogEntry;
 use super::membership;
-use super::types::{Applied, RaftLogId, RaftStoredMembership, Types, to_raft};
+use super::types::{Applied, RaftLogId, RaftMembership, RaftStoredMembership, Types, to_raft};
 use crate::replica::State;
 use crate::settings::COMMAND_STATE_BYTES_MAX;
 use bytes::Bytes;
@@ -16,10 +16,12 @@ use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use varve_env::Blocking;
+use varve_record::NodeId;
 use varve_storage::{EndState, Entry, EntryKind, PartitionLog, ProducerTable, StoredMembership};
 
 /// Entries that are applied before their commit is made known.
@@ -87,6 +89,8 @@ pub(crate) struct Machine {
     /// Told when entries were applied that a snapshot is to follow.
     snapshot_due: Arc<Notify>,
     file: SnapshotFile,
+    /// The members for as long as none of the log's entries says who they are.
+    founders: Option<RaftMembership>,
 }
 
 impl Machine {
@@ -107,10 +111,19 @@ impl Machine {
             None => start_state(&log)?,
         };
         let applied_watch = watch::Sender::new(applied.clone());
-        let mut machine = Self { log, blocking, state, applied, applier, applied_watch, snapshot_due, file };
+        let founders = None;
+        let mut machine =
+            Self { log, blocking, state, applied, applier, applied_watch, snapshot_due, file, founders };
         machine.applier.publish();
         machine.publish_progress();
         Ok(machine)
+    }
+
+    /// The same for a log that was written by `node` alone.
+    pub(crate) fn founded_by(mut self, node: NodeId) -> Self {
+        let nodes = BTreeMap::from([(node.get(), ())]);
+        self.founders = RaftMembership::new(vec![BTreeSet::from([node.get()])], nodes).ok();
+        self
     }
 
     /// Follows what is applied.
@@ -254,7 +267,10 @@ impl RaftStateMachine<Types> for Machine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
-        let membership = stored_membership(&self.applied)?;
+        let membership = match (&self.founders, &self.applied.membership) {
+            (Some(founders), None) => RaftStoredMembership::new(None, founders.clone()),
+            _ => stored_membership(&self.applied)?,
+        };
         Ok((self.applied.last.map(to_raft), membership))
     }
 

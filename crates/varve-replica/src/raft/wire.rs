@@ -215,6 +215,10 @@ fn put_proposed(out: &mut BytesMut, outcome: &Result<LogId, ProduceError>) {
         Err(ProduceError::DiskFull) => out.put_u8(4),
         Err(ProduceError::Overloaded) => out.put_u8(5),
         Err(ProduceError::ShuttingDown) => out.put_u8(6),
+        Err(ProduceError::Internal(reason)) => {
+            out.put_u8(255);
+            put_reason(out, reason);
+        }
         Err(error) => {
             out.put_u8(255);
             put_reason(out, &error.to_string());
@@ -482,6 +486,7 @@ mod tests {
             Response::Proposed(Err(ProduceError::DiskFull)),
             Response::Proposed(Err(ProduceError::Overloaded)),
             Response::Proposed(Err(ProduceError::ShuttingDown)),
+            Response::Proposed(Err(ProduceError::Internal("it is no command".to_owned()))),
         ];
         let partition = PartitionId::new(3);
         let errors = [

@@ -13,5 +13,6 @@ mod group;
 mod producers;
 mod reading;
 mod retention;
+mod standalone;
 mod wire;
 mod writing;

@@ -154,9 +154,10 @@ pub(crate) fn open_error(error: &OpenReplicaError, at: At<'_>) -> ApiError {
         }
         OpenReplicaError::Begin(error) => ApiError { message, ..produce_error(error.clone(), at) },
         OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)) => data_loss(message, damage),
-        OpenReplicaError::Storage(_) | OpenReplicaError::Replay(_) | OpenReplicaError::Entry { .. } => {
-            ApiError::new(Reason::Internal, message)
-        }
+        OpenReplicaError::Storage(_)
+        | OpenReplicaError::Replay(_)
+        | OpenReplicaError::Entry { .. }
+        | OpenReplicaError::Alone { .. } => ApiError::new(Reason::Internal, message),
     }
 }
 

@@ -4,6 +4,7 @@ use futures::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use varve_api::time::duration_from_proto;
 use varve_api::v1;
 use varve_api::v1::log_service_server::LogService;
 
@@ -43,8 +44,19 @@ impl LogService for Node {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
-    async fn consume(&self, _: Request<v1::ConsumeRequest>) -> Result<Response<v1::ConsumeResponse>, Status> {
-        Err(Status::unimplemented("not in the double"))
+    /// Waits as long as it is asked to, and answers with no records.
+    async fn consume(
+        &self,
+        request: Request<v1::ConsumeRequest>,
+    ) -> Result<Response<v1::ConsumeResponse>, Status> {
+        self.state.count("consume");
+        self.check_forward("consume", &request);
+        let read = request.into_inner();
+        let next_offset = self.start_of(&read)?;
+        if let Some(wait) = read.max_wait.as_ref().and_then(duration_from_proto) {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(Response::new(v1::ConsumeResponse { next_offset, ..Default::default() }))
     }
 
     async fn consume_stream(

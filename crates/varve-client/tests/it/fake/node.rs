@@ -83,7 +83,7 @@ impl Node {
         }
     }
 
-    fn start_of(&self, read: &v1::ConsumeRequest) -> Result<u64, ApiError> {
+    pub(crate) fn start_of(&self, read: &v1::ConsumeRequest) -> Result<u64, ApiError> {
         let inner = self.state.inner();
         if read.consistency == v1::ReadConsistency::Linearizable as i32 {
             inner.check_leader(self.id, read.partition)?;
