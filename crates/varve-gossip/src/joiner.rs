@@ -74,22 +74,30 @@ impl Joiner {
     pub(crate) async fn run(mut self) {
         let mut backoff = self.timing.join_backoff_min;
         loop {
-            self.join_absent().await;
+            let was_alone = self.live_others().is_empty();
+            let all_present = self.join_absent().await;
             let conflict = self.judge_conflict();
-            if self.live_others().is_empty() {
-                time::sleep(backoff).await;
-                backoff = (backoff * 2).min(self.timing.join_backoff_max);
-                continue;
+            let alone = self.live_others().is_empty();
+            // Nodes that start together see each other one by one: whoever is still missing is tried again soon, and rarely
+            // in the end.
+            let longest = if alone { self.timing.join_backoff_max } else { self.timing.rejoin_interval };
+            if all_present || (alone && !was_alone) {
+                backoff = self.timing.join_backoff_min;
             }
-            backoff = self.timing.join_backoff_min;
-            let wait = if conflict { CONFLICT_INTERVAL } else { self.timing.rejoin_interval };
-            // Whoever finds itself alone looks for the others at once.
-            timeout(wait, self.until_alone()).await.ok();
+            let wait = if all_present { longest } else { backoff.min(longest) };
+            backoff = (backoff * 2).min(longest);
+            if alone {
+                time::sleep(wait).await;
+            } else {
+                let wait = if conflict { CONFLICT_INTERVAL.min(wait) } else { wait };
+                // Whoever finds itself alone looks for the others at once.
+                timeout(wait, self.until_alone()).await.ok();
+            }
         }
     }
 
-    /// Joins by each address that no live member has.
-    async fn join_absent(&self) {
+    /// Joins by each address that no live member has; says whether there was none.
+    async fn join_absent(&self) -> bool {
         let present = self.live_others();
         let mut addrs = self.resolve_targets().await;
         addrs.retain(|addr| !self.own_addrs.contains(addr) && !present.contains(addr));
@@ -98,11 +106,12 @@ impl Joiner {
             addrs.extend(present.first());
         }
         if addrs.is_empty() {
-            return;
+            return true;
         }
         if timeout(ROUND_TIMEOUT, self.join_by(&addrs)).await.is_err() {
             tracing::debug!(tried = addrs.len(), "gossip: a round of joining took too long");
         }
+        false
     }
 
     /// Exchanges states with all of these at the same time, then joins by one that answered: serf's own join tries one

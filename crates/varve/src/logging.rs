@@ -24,7 +24,7 @@ pub(crate) fn start_server(config: &ServerConfig, verbosity: Verbosity) -> Resul
         (false, _) => "trace",
     };
     let level = config.log_level.as_deref().unwrap_or(by_flags);
-    let filter = EnvFilter::try_new(format!("{level},{READY}=info"))
+    let filter = EnvFilter::try_new(format!("{LIBRARIES},{level},{READY}=info"))
         .map_err(|error| Failure::usage(format!("log-level: {level:?} is no filter: {error}")))?;
     let json = match config.log_format {
         LogFormat::Auto => !stderr_is_terminal(),
@@ -39,6 +39,9 @@ pub(crate) fn start_server(config: &ServerConfig, verbosity: Verbosity) -> Resul
     }
     Ok(())
 }
+
+/// What the libraries of consensus and gossip say is for who looks into them, and names them in the filter.
+const LIBRARIES: &str = "openraft=warn,serf_core=warn,memberlist_core=off,memberlist_net=error";
 
 /// Starts the logs of any other command: none unless asked for.
 pub(crate) fn start_client(verbosity: Verbosity) {

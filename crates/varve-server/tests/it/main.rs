@@ -4,6 +4,7 @@
 
 mod book;
 mod bounded;
+mod cluster;
 mod consume;
 mod errors;
 mod gate;
