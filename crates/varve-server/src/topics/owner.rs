@@ -217,7 +217,7 @@ impl Owner {
 
     async fn remove(&self, id: PartitionId) {
         let storage = self.storage.clone();
-        match self.env.blocking.run(move || storage.remove_partition(id)).await {
+        match self.env.blocking.run(move || storage.delete_partition(id)).await {
             Ok(()) | Err(OpenError::NoSuchPartition { .. }) => {}
             Err(error) => {
                 tracing::error!(partition_id = %id, %error, "deleted partition's files could not be removed")
