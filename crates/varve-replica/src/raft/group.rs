@@ -23,6 +23,7 @@ use openraft::{Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
@@ -49,6 +50,8 @@ pub(crate) struct Group {
     leadership: watch::Sender<Leadership>,
     applied: watch::Receiver<EndState>,
     synced: watch::Receiver<Offset>,
+    /// Consensus stands still until there is room on the disk.
+    waits_for_room: Arc<AtomicBool>,
     clock: Arc<dyn WallClock>,
     timing: GroupTiming,
     command_check: Option<CommandCheck>,
@@ -92,7 +95,7 @@ impl Group {
         let machine = if is_founder { machine.founded_by(peers.node()) } else { machine };
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
-        let synced = store.watch_synced();
+        let (synced, waits_for_room) = (store.watch_synced(), store.waits_for_room());
         let silence = Arc::new(Silence::new(settings.timing.silence()));
         let links = Links { peers: peers.clone(), group: id, silence: Arc::clone(&silence) };
         let node = peers.node().get();
@@ -108,6 +111,7 @@ impl Group {
             leadership: watch::Sender::default(),
             applied,
             synced,
+            waits_for_room,
             clock: Arc::clone(&env.clock),
             timing: settings.timing,
             command_check,
@@ -232,6 +236,13 @@ impl Group {
     pub(crate) async fn answer(&self, request: PeerRequest) -> Result<PeerResponse, PeerError> {
         let stopped =
             |error: &dyn fmt::Display| PeerError::Stopped { partition: self.id, reason: error.to_string() };
+        if self.waits_for_room.load(Ordering::Relaxed) {
+            // It would pile up in front of consensus, entries and all, for as long as the disk is full.
+            return match request.request {
+                Request::Propose(_) => Ok(PeerResponse(Response::Proposed(Err(ProduceError::DiskFull)))),
+                _ => Err(stopped(&"it waits for room on its disk")),
+            };
+        }
         let response = match request.request {
             Request::Append(append) => {
                 Response::Append(self.raft.append_entries(append).await.map_err(|error| stopped(&error))?)

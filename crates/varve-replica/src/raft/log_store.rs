@@ -12,6 +12,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -44,13 +45,21 @@ pub(crate) struct LogStore {
     answered: watch::Sender<u64>,
     /// All records below it are durable here, committed or not.
     synced: watch::Sender<Offset>,
+    /// Entries wait for room on the disk, and all else in the group behind them.
+    waits_for_room: Arc<AtomicBool>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: PartitionLog, votes: VoteStore, group: PartitionId, blocking: Blocking) -> Self {
         let reader = LogReader { log, votes, group, blocking };
         let synced = watch::Sender::new(Offset::default());
-        Self { reader, submitted: 0, answered: watch::Sender::new(0), synced }
+        let waits_for_room = Arc::default();
+        Self { reader, submitted: 0, answered: watch::Sender::new(0), synced, waits_for_room }
+    }
+
+    /// Tells whether entries wait for room on the disk.
+    pub(crate) fn waits_for_room(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.waits_for_room)
     }
 
     /// Follows what of this node's appends is durable here.
@@ -97,6 +106,7 @@ impl LogStore {
             match self.reader.log.append_let_in(entries.clone(), done) {
                 Ok(_) => {
                     self.submitted += 1;
+                    self.waits_for_room.store(false, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(AppendError::NotContiguous { expected, found })
@@ -104,7 +114,8 @@ impl LogStore {
                 {
                     gap_tries += 1;
                 }
-                Err(AppendError::Truncating | AppendError::QueueFull { .. } | AppendError::DiskFull) => {}
+                Err(AppendError::DiskFull) => self.waits_for_room.store(true, Ordering::Relaxed),
+                Err(AppendError::Truncating | AppendError::QueueFull { .. }) => {}
                 Err(error) => return Err(io::Error::other(error)),
             }
             tokio::time::sleep(RETRY_PAUSE).await;

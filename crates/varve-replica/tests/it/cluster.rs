@@ -26,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) partition: Partition,
     /// The log lives as long as this.
     pub(crate) storage: Storage,
+    pub(crate) peers: Peers,
 }
 
 /// Some nodes, all of them with a replica of one partition.
@@ -74,7 +75,7 @@ impl Cluster {
         let group = GroupSettings { timing: TIMING, voters: self.founders.clone() };
         let partition = Partition::join(&env, &storage, GROUP, &peers, self.settings.clone(), &group);
         let partition = within(partition).await.unwrap();
-        drop(self.nodes.insert(node, Node { disk, partition, storage }));
+        drop(self.nodes.insert(node, Node { disk, partition, storage, peers }));
     }
 
     /// Cuts a node's power: what it had not synced is gone. Gives its disk.

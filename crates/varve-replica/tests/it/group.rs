@@ -1,11 +1,13 @@
-use crate::cluster::{Cluster, until};
+use crate::cluster::{Cluster, GROUP, until};
 use crate::fixture::{batch, numbered, produce, values, within};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::time::Duration;
 use varve_env::disk::{FaultyDisk, OpKind};
 use varve_record::{NodeId, Offset};
-use varve_replica::{Acks, Consistency, GroupError, Produce, ProduceError, ReadError};
+use varve_replica::{
+    Acks, Consistency, GroupError, PeerError, PeerRequest, Produce, ProduceError, ReadError,
+};
 
 fn names(count: u64) -> Vec<String> {
     (0..count).map(|n| n.to_string()).collect()
@@ -526,6 +528,14 @@ async fn a_follower_whose_disk_is_full_holds_up_nobody_and_catches_up() {
     }
     let lag = cluster.partition(cluster.leader_among(&rest).await).followers().unwrap()[&full].lag_entries;
     assert!(lag > 0, "it has no room for them");
+    // What it is asked meanwhile does not pile up in front of it. Kind 3 asks whether it would vote.
+    let question = [&GROUP.get().to_le_bytes()[..], &[3], &[0; 8 + 8 + 1 + 1 + 1]].concat();
+    let (group, request) = PeerRequest::decode(question.into()).unwrap();
+    let answer = within(cluster.nodes[&full].peers.answer(group, request)).await;
+    assert!(
+        matches!(&answer, Err(PeerError::Stopped { reason, .. }) if reason.contains("room")),
+        "{answer:?}"
+    );
     cluster.nodes[&full].disk.set_capacity(None);
     // The space is looked at now and then.
     until("it has caught up", || {

@@ -190,30 +190,45 @@ impl Owner {
                 Slot::Elsewhere => false,
             };
             drop(slot);
-            if metadata.was_deleted(id) || !damaged {
-                self.remove(id).await;
-            } else {
+            if metadata.was_deleted(id) {
+                self.delete(id).await;
+            } else if damaged {
                 self.set_aside(id).await;
+            } else {
+                self.remove(id).await;
             }
         }
     }
 
+    /// Removes a partition that is no more.
+    async fn delete(&self, id: PartitionId) {
+        let storage = self.storage.clone();
+        match self.env.blocking.run(move || storage.delete_partition(id)).await {
+            Ok(()) | Err(OpenError::NoSuchPartition { .. }) => {}
+            Err(error) => {
+                tracing::error!(partition_id = %id, %error, "deleted partition's files could not be removed")
+            }
+        }
+    }
+
+    /// Removes a partition that lies on other nodes now, and may come back one day.
     async fn remove(&self, id: PartitionId) {
         let storage = self.storage.clone();
         match self.env.blocking.run(move || storage.remove_partition(id)).await {
-            Ok(()) => {
-                tracing::info!(partition_id = %id, "partition's files are removed: it lies elsewhere now, or was deleted")
-            }
+            Ok(()) => tracing::info!(partition_id = %id, "partition lies on other nodes now: its files here are removed"),
             Err(OpenError::NoSuchPartition { .. }) => {}
-            Err(error) => {
-                tracing::error!(partition_id = %id, %error, "partition's files could not be removed")
-            }
+            Err(error) => tracing::error!(partition_id = %id, %error, "partition's files could not be removed"),
         }
     }
 
     /// Keeps what is damaged for whoever wants to look at it, out of the way of the copy to come.
     async fn set_aside(&self, id: PartitionId) {
-        tracing::warn!(partition_id = %id, "damaged partition is left where it lies");
+        let storage = self.storage.clone();
+        match self.env.blocking.run(move || storage.quarantine_partition(id)).await {
+            Ok(dir) => tracing::warn!(partition_id = %id, dir = %dir.display(), "damaged partition is set aside"),
+            Err(OpenError::NoSuchPartition { .. }) => {}
+            Err(error) => tracing::error!(partition_id = %id, %error, "damaged partition could not be set aside"),
+        }
     }
 
     /// Removes what is left of partitions that the metadata say lie here no more: a crash came between. Other directories
@@ -230,7 +245,7 @@ impl Owner {
             match state.0.placement(id) {
                 Some(placement) if placement.hosts(this) => {}
                 Some(_) => self.remove(id).await,
-                None if state.0.was_deleted(id) => self.remove(id).await,
+                None if state.0.was_deleted(id) => self.delete(id).await,
                 None => {
                     tracing::warn!(partition_id = %id, "partition on the disk belongs to no topic: it is left as it is")
                 }
