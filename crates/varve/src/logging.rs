@@ -12,6 +12,11 @@ use crate::terminal::{stderr_has_color, stderr_is_terminal};
 /// The target of the one event that is always logged: that the server is ready.
 pub(crate) const READY: &str = "varve::ready";
 
+/// What is said of consensus and gossip at `info` is for those who work on them: it comes with any other level. serf warns of
+/// every stop that is no leave, which is how all of ours are.
+const QUIET_LIBRARIES: &str =
+    "openraft=warn,memberlist=warn,memberlist_core=warn,memberlist_net=warn,serf=error,serf_core=error,";
+
 /// Starts the logs of a server.
 ///
 /// # Errors
@@ -24,7 +29,8 @@ pub(crate) fn start_server(config: &ServerConfig, verbosity: Verbosity) -> Resul
         (false, _) => "trace",
     };
     let level = config.log_level.as_deref().unwrap_or(by_flags);
-    let filter = EnvFilter::try_new(format!("{LIBRARIES},{level},{READY}=info"))
+    let quiet = if level == "info" { QUIET_LIBRARIES } else { "" };
+    let filter = EnvFilter::try_new(format!("{quiet}{level},{READY}=info"))
         .map_err(|error| Failure::usage(format!("log-level: {level:?} is no filter: {error}")))?;
     let json = match config.log_format {
         LogFormat::Auto => !stderr_is_terminal(),

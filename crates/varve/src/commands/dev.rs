@@ -73,8 +73,10 @@ pub(crate) async fn run(args: DevArgs, verbosity: Verbosity) -> Result<(), Failu
     let nodes = home.nodes(args.nodes, args.port, verbosity)?;
     let (sender, ended) = mpsc::channel(NODES_MAX);
     let mut cluster = Cluster { nodes, settings: args.settings, processes: Vec::new(), ended };
-    let result = match cluster.start(verbosity, &sender) {
-        Ok(()) => cluster.live(&home, &mut interrupt, verbosity).await,
+    let started = Instant::now();
+    verbosity.say(&format!("starting {} in {}", cluster.called(), home.path().display()));
+    let result = match cluster.start(&sender, verbosity).await {
+        Ok(()) => cluster.live(&home, started, &mut interrupt, verbosity).await,
         Err(failure) => Err(failure),
     };
     cluster.stop(&mut interrupt, verbosity).await;
@@ -92,9 +94,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(&mut self, verbosity: Verbosity, ended: &mpsc::Sender<Ended>) -> Result<(), Failure> {
+    /// Starts all; new nodes one after the other, so that their ids are in the order of their names.
+    async fn start(&mut self, ended: &mpsc::Sender<Ended>, verbosity: Verbosity) -> Result<(), Failure> {
         let is_new = !self.nodes.iter().any(Node::belongs_to_a_cluster);
         for (index, node) in self.nodes.iter().enumerate() {
+            if let Some(before) = index.checked_sub(1).and_then(|before| self.nodes.get(before)) {
+                ready::wait_for_place(before, node).await;
+            }
             let mut arguments = node.arguments(&self.nodes, is_new && index == 0, &self.settings);
             if verbosity.verbose > 0 {
                 arguments.push(format!("-{}", "v".repeat(verbosity.verbose.into())));
@@ -108,11 +114,10 @@ impl Cluster {
     async fn live(
         &mut self,
         home: &Home,
+        started: Instant,
         interrupt: &mut Interrupt,
         verbosity: Verbosity,
     ) -> Result<(), Failure> {
-        let started = Instant::now();
-        verbosity.say(&format!("starting {} in {}", self.called(), home.path().display()));
         let servers = tokio::select! {
             biased;
             () = interrupt.wait() => return Err(Failure::quiet(Exit::Interrupted)),

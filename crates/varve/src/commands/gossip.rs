@@ -1,5 +1,6 @@
 //! `varve gossip`.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -35,15 +36,24 @@ pub(crate) fn run(command: GossipCommand, verbosity: Verbosity) -> Result<(), Fa
     Ok(())
 }
 
-/// What is said when a key could not be made or written.
+/// What is said when a key could not be made, written or read.
 pub(crate) fn key_failure(error: &GossipKeyError) -> Failure {
-    let GossipKeyError::Write { path, source } = error else {
-        return Failure::new(Exit::General, error.to_string());
-    };
-    if source.kind() == std::io::ErrorKind::AlreadyExists {
-        let message = format!("{} exists already, and was left as it is", path.display());
-        return Failure::new(Exit::Precondition, message)
-            .hint("choose another file, or remove it if no server uses it");
+    match error {
+        GossipKeyError::Write { path, source } if source.kind() == io::ErrorKind::AlreadyExists => {
+            let message = format!("{} exists already, and was left as it is", path.display());
+            Failure::new(Exit::Precondition, message)
+                .hint("choose another file, or remove it if no server uses it")
+        }
+        GossipKeyError::Write { path, source } => Failure::file("write", path.display(), source),
+        GossipKeyError::Read { path, source } => {
+            let failure = Failure::file("read the gossip key", path.display(), source);
+            failure.hint("`varve gossip keygen FILE` makes one; every server gets a copy of the same")
+        }
+        GossipKeyError::Shared { path, mode } => {
+            let message = format!("gossip key {} may be read by others (mode {mode:04o})", path.display());
+            Failure::usage(message).hint(format!("run `chmod 600 {}`", path.display()))
+        }
+        GossipKeyError::NoRandomness { .. } => Failure::new(Exit::General, error.to_string()),
+        _ => Failure::usage(error.to_string()),
     }
-    Failure::file("write", path.display(), source)
 }

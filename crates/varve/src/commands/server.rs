@@ -1,15 +1,17 @@
 //! `varve server`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::Args;
 use varve_env::Env;
-use varve_gossip::GossipKeyRing;
+use varve_gossip::{GossipKeyRing, StartError as GossipStartError};
 use varve_server::{Discovery, GossipSettings, Node, NodeConfig, StartError};
 use varve_storage::OpenError;
 
 use super::block_on;
+use super::gossip::key_failure;
 use super::version::VERSION;
 use crate::cli::Verbosity;
 use crate::config::{ConfigError, ServerConfig, ServerFlags};
@@ -47,10 +49,11 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
         interrupt = interrupt.or_end_of_stdin();
     }
     let data_dir = config.data_dir.clone();
+    let config = node_config(config)?;
     let node = tokio::select! {
         biased;
         () = interrupt.wait() => return Ok(()),
-        node = Node::start(Env::real(), node_config(config)?) => node.map_err(|error| start_failure(&data_dir, &error))?,
+        node = Node::start(Env::real(), config) => node.map_err(|error| start_failure(&data_dir, &error))?,
     };
     let address = format!("varve://{}", node.rpc_addr());
     let node_id = node.identity().node_id.get();
@@ -67,19 +70,18 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
 
 fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {
     let age_ms = |age: std::time::Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    let discovery = discovery(&config)?;
     Ok(NodeConfig {
-        discovery,
-        default_replication_factor: config.default_replication_factor,
-        replacement_delay: config.replacement_delay,
+        discovery: discovery(&config)?,
         node_name: config.node_name,
         rpc_addr: config.rpc_addr,
         advertise_addr: config.advertise_addr,
         rack: config.rack,
         insecure_serve_beyond_loopback: config.insecure_serve_beyond_loopback,
         bootstrap: config.bootstrap,
+        replacement_delay: config.replacement_delay,
         auto_create_topics: config.auto_create_topics,
         default_partitions: config.default_partitions,
+        default_replication_factor: config.default_replication_factor,
         retention_bytes: config.retention_bytes,
         retention_ms: config.retention_age.map(age_ms),
         segment_bytes: config.segment_bytes,
@@ -88,15 +90,16 @@ fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {
     })
 }
 
-/// How other nodes are found: by gossip, if there is a key for it.
+/// By gossip, where there is a key to encrypt it with; a node without one stays alone.
 fn discovery(config: &ServerConfig) -> Result<Discovery, Failure> {
-    let Some(path) = &config.gossip_key_file else { return Ok(Discovery::Alone) };
-    let keys = GossipKeyRing::read_file(path).map_err(|error| {
-        Failure::new(Exit::Precondition, error.to_string()).hint("make a key with `varve gossip keygen FILE`")
-    })?;
-    let start_join_addrs = config.start_join_addrs.clone();
+    let Some(file) = &config.gossip_key_file else { return Ok(Discovery::Alone) };
+    let keys = GossipKeyRing::read_file(file).map_err(|error| key_failure(&error))?;
+    // Where the others are told of one address they are told of it for gossip, too. A name is left to them: it need not
+    // lead anywhere yet while the node starts.
+    let told = config.advertise_addr.as_deref().and_then(|addr| addr.parse::<SocketAddr>().ok());
     Ok(Discovery::Gossip(GossipSettings {
-        start_join_addrs,
+        advertise_addr: told.map(|told| SocketAddr::new(told.ip(), config.gossip_addr.port())),
+        start_join_addrs: config.start_join_addrs.clone(),
         ..GossipSettings::new(config.gossip_addr, keys)
     }))
 }
@@ -129,14 +132,28 @@ fn start_failure(data_dir: &Path, error: &StartError) -> Failure {
         }
         StartError::NotBootstrapped { dir } => {
             let message = format!("data directory {} holds no cluster", dir.display());
-            Failure::new(Exit::Precondition, message)
-                .hint("add --bootstrap to make a new one there, or check the path")
+            Failure::new(Exit::Precondition, message).hint(
+                "add --bootstrap to make a new one there, --start-join-addrs to join one, or check the path",
+            )
         }
         StartError::Listen { addr, source } if source.kind() == io::ErrorKind::AddrInUse => {
             let message = format!("cannot listen on {addr}: the port is in use");
             Failure::new(Exit::Precondition, message)
                 .hint("stop what uses it, or choose another with --rpc-port")
         }
+        StartError::Gossip(GossipStartError::Bind { addr, source })
+            if source.kind() == io::ErrorKind::AddrInUse =>
+        {
+            let message = format!("cannot listen on {addr} for gossip: the port is in use");
+            Failure::new(Exit::Precondition, message)
+                .hint("stop what uses it, or choose another with --bind-addr IP:PORT")
+        }
+        StartError::Gossip(GossipStartError::NoAddress) => {
+            let message = "there is no address to tell the other nodes, since gossip listens on all of them";
+            Failure::usage(message)
+                .hint("give one with --advertise-addr IP:PORT, or a single one with --bind-addr")
+        }
+        StartError::Removed { .. } => Failure::new(Exit::Precondition, error.to_string()),
         _ => Failure::new(Exit::General, error.to_string()),
     }
 }

@@ -343,25 +343,33 @@ fn servers_started_alike_become_a_cluster_once_one_is_told() {
     let key = dir.path().join("gossip.key");
     run(&mut varve(&["gossip", "keygen", key.to_str().unwrap()])).ok();
     let gossip: Vec<String> = (0..3).map(|_| free_addr()).collect();
+    let rpc: Vec<String> = (0..3).map(|_| free_addr()).collect();
     let join = gossip.join(",");
-    let servers: Vec<Server> = (0..3)
+    // They are not ready before they have a cluster, so that nothing is waited for.
+    let _servers: Vec<Process> = (0..3)
         .map(|index| {
-            let data = dir.path().join(format!("data-{index}"));
-            let mut command = varve(&["server", "--rpc-port", "0", "--start-join-addrs", &join]);
-            command.arg("--data-dir").arg(data).arg("--gossip-key-file").arg(&key);
-            command.args(["--bind-addr", &gossip[index], "--node-name", &format!("s{index}")]);
-            Server::start_command(&mut command)
+            let port = rpc[index].rsplit(':').next().unwrap();
+            let mut command = varve(&["server", "--rpc-port", port, "--start-join-addrs", &join]);
+            command.arg("--data-dir").arg(dir.path().join(format!("data-{index}")));
+            command.arg("--gossip-key-file").arg(&key).args(["--bind-addr", &gossip[index]]);
+            command.args(["--node-name", &format!("s{index}")]);
+            Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
         })
         .collect();
-    let first = &servers[0];
-    let hint = first.run(&["topic", "list", "--timeout", "2s"]).fails(3, "NOT_INITIALIZED");
-    assert!(hint.stderr.contains("varve cluster init"), "{}", hint.stderr);
-    let made = first.run(&["cluster", "init"]).ok();
+    let at = |index: usize, args: &[&str]| run(varve(args).env("VARVE_SERVER", &rpc[index]));
+    let mut hint = String::new();
+    wait_until("it says that it has no cluster", || {
+        hint = at(0, &["topic", "list", "--timeout", "2s"]).stderr;
+        hint.contains("NOT_INITIALIZED")
+    });
+    assert!(hint.contains("varve cluster init"), "{hint}");
+    let made = at(0, &["cluster", "init"]).ok();
     assert!(made.stderr.starts_with("made cluster "), "{}", made.stderr);
-    let members = || first.run(&["cluster", "members", "-o", "raw"]).ok().text().lines().count();
-    wait_until("all three are members", || members() == 3);
-    first.run(&["cluster", "health", "--wait"]).ok();
-    servers[2].run(&["cluster", "init"]).fails(6, "CLUSTER_EXISTS");
+    wait_until("all three are members", || {
+        at(0, &["cluster", "members", "-o", "raw"]).text().lines().count() == 3
+    });
+    at(0, &["cluster", "health", "--wait"]).ok();
+    at(2, &["cluster", "init"]).fails(6, "CLUSTER_EXISTS");
 }
 
 /// An address on loopback that is free for TCP and UDP alike.

@@ -1,6 +1,7 @@
 //! The real binary, as a user meets it: against a server of its own on a free port.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod cluster;
 mod config;
 mod contexts;
 mod crash;

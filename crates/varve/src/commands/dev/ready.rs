@@ -11,6 +11,9 @@ use crate::failure::{Exit, Failure};
 
 /// The pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a new node is given to take its place, and the pause between two looks whether it has.
+const PLACE_PATIENCE: Duration = Duration::from_secs(3);
+const PLACE_INTERVAL: Duration = Duration::from_millis(10);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -33,6 +36,15 @@ pub(super) async fn wait(nodes: &[Node], patience: Duration) -> Result<Vec<Serve
             return Err(Failure::new(Exit::Timeout, message).hint("the nodes' logs tell more"));
         }
         sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Gives a node a moment to take its place before the next one comes, where both are new. If it takes longer the next one
+/// comes all the same: only the order of their ids hangs on it.
+pub(super) async fn wait_for_place(before: &Node, next: &Node) {
+    let deadline = Instant::now() + PLACE_PATIENCE;
+    while !next.belongs_to_a_cluster() && !before.belongs_to_a_cluster() && Instant::now() < deadline {
+        sleep(PLACE_INTERVAL).await;
     }
 }
 
