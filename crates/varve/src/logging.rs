@@ -46,9 +46,6 @@ pub(crate) fn start_server(config: &ServerConfig, verbosity: Verbosity) -> Resul
     Ok(())
 }
 
-/// What the libraries of consensus and gossip say is for who looks into them, and names them in the filter.
-const LIBRARIES: &str = "openraft=warn,serf_core=warn,memberlist_core=off,memberlist_net=error";
-
 /// Starts the logs of any other command: none unless asked for.
 pub(crate) fn start_client(verbosity: Verbosity) {
     let filter = match verbosity.verbose {

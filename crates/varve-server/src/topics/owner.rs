@@ -215,9 +215,13 @@ impl Owner {
     async fn remove(&self, id: PartitionId) {
         let storage = self.storage.clone();
         match self.env.blocking.run(move || storage.remove_partition(id)).await {
-            Ok(()) => tracing::info!(partition_id = %id, "partition lies on other nodes now: its files here are removed"),
+            Ok(()) => {
+                tracing::info!(partition_id = %id, "partition lies on other nodes now: its files here are removed")
+            }
             Err(OpenError::NoSuchPartition { .. }) => {}
-            Err(error) => tracing::error!(partition_id = %id, %error, "partition's files could not be removed"),
+            Err(error) => {
+                tracing::error!(partition_id = %id, %error, "partition's files could not be removed")
+            }
         }
     }
 
@@ -225,9 +229,13 @@ impl Owner {
     async fn set_aside(&self, id: PartitionId) {
         let storage = self.storage.clone();
         match self.env.blocking.run(move || storage.quarantine_partition(id)).await {
-            Ok(dir) => tracing::warn!(partition_id = %id, dir = %dir.display(), "damaged partition is set aside"),
+            Ok(dir) => {
+                tracing::warn!(partition_id = %id, dir = %dir.display(), "damaged partition is set aside")
+            }
             Err(OpenError::NoSuchPartition { .. }) => {}
-            Err(error) => tracing::error!(partition_id = %id, %error, "damaged partition could not be set aside"),
+            Err(error) => {
+                tracing::error!(partition_id = %id, %error, "damaged partition could not be set aside")
+            }
         }
     }
 

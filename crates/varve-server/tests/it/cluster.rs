@@ -260,10 +260,8 @@ async fn a_produce_stream_through_a_follower_keeps_its_order() {
     let leader = cluster.leader().await;
     let follower = (1..=3).find(|number| *number != leader).unwrap();
     let count = 300;
-    let requests = (1..=count).map(|id| v1::ProduceStreamRequest {
-        request_id: id,
-        batch: Some(values(&[&id.to_string()])),
-    });
+    let requests = (1..=count)
+        .map(|id| v1::ProduceStreamRequest { request_id: id, batch: Some(values(&[&id.to_string()])) });
     let mut log = cluster.member(follower).log.clone();
     let answers = within(log.produce_stream(futures::stream::iter(requests))).await.unwrap();
     let mut answers = answers.into_inner();
