@@ -96,11 +96,11 @@ fn discovery(config: &ServerConfig) -> Result<Discovery, Failure> {
     // Where the others are told of one address they are told of it for gossip, too. A name is left to them: it need not
     // lead anywhere yet while the node starts.
     let told = config.advertise_addr.as_deref().and_then(|addr| addr.parse::<SocketAddr>().ok());
-    Ok(Discovery::Gossip(GossipSettings {
+    Ok(Discovery::Gossip(Box::new(GossipSettings {
         advertise_addr: told.map(|told| SocketAddr::new(told.ip(), config.gossip_addr.port())),
         start_join_addrs: config.start_join_addrs.clone(),
         ..GossipSettings::new(config.gossip_addr, keys)
-    }))
+    })))
 }
 
 fn fatal_failure(fatal: &FatalError) -> Failure {
