@@ -136,6 +136,7 @@ impl Node {
         tasks.spawn(cluster::tend(view.clone(), topics.clone()));
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
+        tasks.spawn(end_when_taken_out(view.clone(), forwarder.clone(), fatal.clone()));
         let shared = Shared {
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
@@ -471,6 +472,17 @@ async fn say_when_failed(mut fatal: watch::Receiver<Option<FatalError>>, health:
     if fatal.wait_for(Option::is_some).await.is_ok() {
         health.not_ready().await;
     }
+}
+
+/// A node that was taken out has nothing to serve, and tells the others that it goes.
+async fn end_when_taken_out(
+    view: ClusterView,
+    forwarder: Forwarder,
+    fatal: watch::Sender<Option<FatalError>>,
+) {
+    seat::lost(view.clone(), forwarder).await;
+    view.presence.leave().await;
+    fail(&fatal, FatalError::TakenOut { identity: view.identity });
 }
 
 /// Keeps the first failure: what comes later follows from it.

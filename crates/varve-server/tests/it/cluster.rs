@@ -15,7 +15,7 @@ use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::disk::{CrashMode, FaultyDisk};
 use varve_gossip::{MemoryNetwork, Tags};
-use varve_server::{Discovery, Node, NodeConfig};
+use varve_server::{Discovery, FatalError, Node, NodeConfig};
 
 use crate::support::{SOON, TOPIC, config, connect, consume_from, env_on, refused, text, values, within};
 
@@ -353,14 +353,11 @@ async fn a_decommissioned_node_gives_up_everything_and_leaves() {
     let leaver = cluster.leader().await;
     let id = cluster.member(leaver).node.identity().node_id.get();
     let mut client = cluster.any().cluster.clone();
+    let failed = cluster.member(leaver).node.failed();
     within(client.decommission_server(v1::DecommissionServerRequest { id, cancel: false })).await.unwrap();
-    within(async {
-        while cluster.servers().await.iter().any(|server| server.id == id) {
-            sleep(LOOK).await;
-        }
-    })
-    .await;
+    assert!(matches!(within(failed).await, FatalError::TakenOut { .. }));
     cluster.crash(leaver);
+    assert!(cluster.servers().await.iter().all(|server| server.id != id));
     cluster.healthy().await;
     let partition = cluster.describe(TOPIC).await.partitions.remove(0);
     assert!(!partition.replicas.contains(&id), "{partition:?}");
