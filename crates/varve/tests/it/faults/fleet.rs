@@ -51,7 +51,7 @@ impl Fleet {
         }
         fleet.nodes[0].begins = true;
         let started: Vec<_> = ["n1", "n2", "n3"].map(|name| fleet.spawn(name)).into();
-        started.iter().for_each(|ready| wait_for_ready(ready));
+        started.iter().for_each(wait_for_ready);
         fleet.nodes[0].begins = false;
         fleet.make_topic(topic);
         fleet
@@ -79,7 +79,7 @@ impl Fleet {
     /// Starts these nodes together: none of them may be able to get ready without another.
     pub(super) fn start_all(&mut self, names: &[&str]) {
         let started: Vec<_> = names.iter().map(|name| self.spawn(name)).collect();
-        started.iter().for_each(|ready| wait_for_ready(ready));
+        started.iter().for_each(wait_for_ready);
     }
 
     /// SIGKILL to all of these at once.
