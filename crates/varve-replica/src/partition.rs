@@ -170,6 +170,9 @@ impl Partition {
     /// Where the partition shuts down first.
     pub async fn recovered(&self) -> Result<(), ReadError> {
         let Lead::Group(group) = &self.shared.lead else { return Ok(()) };
+        if group.has_stopped() {
+            return Err(ReadError::ShuttingDown);
+        }
         while !self.shared.is_recovered.load(Ordering::Acquire) {
             match group.linearize().await {
                 Ok(()) => self.shared.is_recovered.store(true, Ordering::Release),
@@ -463,9 +466,10 @@ impl Follower {
     /// # Errors
     /// Where the partition shuts down first.
     pub async fn past(&mut self, offset: Offset) -> Result<Progress, ReadError> {
-        match self.0.wait_for(|state| state.progress.high_watermark >= offset).await {
-            Ok(state) => Ok(state.progress),
-            Err(_) => Err(ReadError::ShuttingDown),
+        let reached = |state: &State| state.progress.high_watermark >= offset;
+        match self.0.wait_for(|state| state.stopped || reached(state)).await {
+            Ok(state) if reached(&state) => Ok(state.progress),
+            _ => Err(ReadError::ShuttingDown),
         }
     }
 

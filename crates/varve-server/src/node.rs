@@ -1,6 +1,5 @@
 //! The node: put together, started, stopped.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use varve_controller::Metadata;
 use varve_env::Env;
 use varve_net::{Mux, PeerClient, PeerIdentity, Protocol, serve_peer};
 use varve_record::NodeId;
-use varve_replica::{GroupSettings, Partition, Peers, WireNetwork};
+use varve_replica::{GroupMembers, GroupSettings, Partition, Peers, WireNetwork};
 use varve_storage::Storage;
 
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
@@ -242,8 +241,9 @@ impl Node {
     /// Has others lead what this node leads, where there are others, and waits until they do.
     async fn hand_over(&self) {
         let (this, alive) = (self.view.this(), self.view.alive());
-        let heir = |voters: &BTreeSet<NodeId>| {
-            voters.iter().copied().find(|node| *node != this && alive.contains(node))
+        let heirs = |members: GroupMembers| {
+            let others = members.voters.into_iter().filter(|node| *node != this && alive.contains(node));
+            others.collect::<Vec<_>>()
         };
         let all = self.topics.all();
         let slots = all.values().flat_map(|topic| topic.slots());
@@ -253,30 +253,32 @@ impl Node {
         });
         let led = partitions.filter(|partition| partition.progress().leader == Some(this));
         let transfers = led.filter_map(|partition| {
-            let heir = heir(&partition.members().ok()?.voters)?;
-            Some(hand_on(partition, heir, this))
+            let heirs = heirs(partition.members().ok()?);
+            Some(hand_on(partition, heirs, this))
         });
         drop(join_all(transfers).await);
         let metadata = &self.view.metadata;
-        if self.view.controller_leader() == Some(this)
-            && let Ok(members) = metadata.members()
-            && let Some(heir) = heir(&members.voters)
-            && metadata.transfer_leadership(heir).await.is_ok()
-        {
-            while self.view.controller_leader() == Some(this) {
-                sleep(HAND_OVER_PAUSE).await;
+        let Ok(members) = metadata.members() else { return };
+        for heir in heirs(members) {
+            let leads = || self.view.controller_leader() == Some(this);
+            if leads() && metadata.transfer_leadership(heir).await.is_ok() {
+                while leads() {
+                    sleep(HAND_OVER_PAUSE).await;
+                }
             }
         }
     }
 }
 
-/// Has another node lead a partition, and waits until this one does not.
-async fn hand_on(partition: Partition, heir: NodeId, this: NodeId) {
-    if partition.transfer_leadership(heir).await.is_err() {
-        return;
-    }
-    while partition.progress().leader == Some(this) {
-        sleep(HAND_OVER_PAUSE).await;
+/// Has one of the others lead a partition, and waits until this node does not.
+async fn hand_on(partition: Partition, heirs: Vec<NodeId>, this: NodeId) {
+    for heir in heirs {
+        if partition.transfer_leadership(heir).await.is_ok() {
+            while partition.progress().leader == Some(this) {
+                sleep(HAND_OVER_PAUSE).await;
+            }
+            return;
+        }
     }
 }
 

@@ -150,9 +150,13 @@ async fn is_disowned(view: &ClusterView, forwarder: &Forwarder) -> bool {
         let Ok(Ok(answer)) = timeout(ANSWER_TIMEOUT, asked).await else { continue };
         let answer = answer.into_inner();
         let ours = answer.cluster_id == view.identity.cluster_id && !answer.servers.is_empty();
-        let known = answer.servers.iter().find(|server| server.id == view.this().get());
-        let lost = known.is_none_or(|server| server.state() == v1::ServerState::Lost);
-        if ours && lost {
+        let this = view.this().get();
+        let out = match answer.servers.iter().find(|server| server.id == this) {
+            Some(server) => server.state() == v1::ServerState::Lost,
+            // Whoever has not heard of this node yet does not know that it was taken out.
+            None => answer.last_server_id >= this,
+        };
+        if ours && out {
             return true;
         }
     }
