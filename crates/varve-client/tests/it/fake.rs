@@ -321,7 +321,11 @@ impl Inner {
     }
 
     fn get_servers(&self) -> v1::GetServersResponse {
-        v1::GetServersResponse { servers: self.members.clone(), cluster_id: "fake".into(), ..Default::default() }
+        v1::GetServersResponse {
+            servers: self.members.clone(),
+            cluster_id: "fake".into(),
+            ..Default::default()
+        }
     }
 }
 

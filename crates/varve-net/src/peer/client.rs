@@ -143,7 +143,9 @@ impl Worker {
                 Ok(stream) => {
                     backoff = BACKOFF_MIN;
                     drop(shared);
-                    let Err(error) = converse(stream, silence(self.lane), first, &mut calls).await else { return };
+                    let Err(error) = converse(stream, silence(self.lane), first, &mut calls).await else {
+                        return;
+                    };
                     error.to_string().into()
                 }
                 Err(error) => {

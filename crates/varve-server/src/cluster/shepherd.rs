@@ -127,7 +127,8 @@ impl Shepherd {
         let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
         if let Some((generation, task)) = self.moving.get(&id) {
             // Somebody who is gone would hold up the others' changes.
-            let newcomer_gone = wanted.iter().any(|node| !members.voters.contains(node) && !alive.contains(node));
+            let newcomer_gone =
+                wanted.iter().any(|node| !members.voters.contains(node) && !alive.contains(node));
             if *generation != placement.generation || newcomer_gone {
                 task.abort();
             }

@@ -79,7 +79,8 @@ impl BookApi {
 
     async fn consume_there(&self, offset: u64, away: &Away) -> Result<log_v1::ConsumeResponse, ApiError> {
         let mut book = self.shared.forwarder.book(&away.addr)?;
-        let answer = book.consume(unforwarded_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT)).boxed().await;
+        let answer =
+            book.consume(unforwarded_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT)).boxed().await;
         answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
     }
 
@@ -140,7 +141,10 @@ impl Log for BookApi {
         &self,
         request: Request<log_v1::ConsumeRequest>,
     ) -> Result<Response<log_v1::ConsumeResponse>, Status> {
-        self.consume_one(request.get_ref().offset, may_forward(request.metadata())).await.map(Response::new).map_err(status)
+        self.consume_one(request.get_ref().offset, may_forward(request.metadata()))
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
     async fn consume_stream(
@@ -149,15 +153,18 @@ impl Log for BookApi {
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         // As in the book, a stream waits for its first record wherever that will be.
         let offset = request.get_ref().offset;
-        let session = match self.session(consume_request(offset, None), BeyondTail::Wait, may_forward(request.metadata())).await {
+        let session = match self
+            .session(consume_request(offset, None), BeyondTail::Wait, may_forward(request.metadata()))
+            .await
+        {
             Ok(Reader::Here(session)) => *session,
             Ok(Reader::There(away)) => {
                 let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
-                let answers = book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await;
+                let answers =
+                    book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await;
                 let answers = answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
-                let answers = answers.map(move |answer| {
-                    answer.map_err(|error| status(from_afar_read(&error, &away)))
-                });
+                let answers =
+                    answers.map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
                 return Ok(Response::new(answers.boxed()));
             }
             Err(error) => return Err(status(error)),

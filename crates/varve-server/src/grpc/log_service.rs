@@ -49,7 +49,10 @@ impl LogApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.consume(unforwarded_for(request, max_wait + AWAY_TIMEOUT)).boxed().await, &away);
+                return answered(
+                    log.consume(unforwarded_for(request, max_wait + AWAY_TIMEOUT)).boxed().await,
+                    &away,
+                );
             }
         };
         let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;

@@ -203,7 +203,8 @@ impl Owner {
     /// Whether a partition's log opens, and shows no damage.
     async fn is_sound(&self, id: PartitionId) -> bool {
         let storage = self.storage.clone();
-        let opened = self.env.blocking.run(move || storage.open_partition(id, PartitionConfig::default())).await;
+        let opened =
+            self.env.blocking.run(move || storage.open_partition(id, PartitionConfig::default())).await;
         opened.is_ok_and(|log| log.damage().is_none())
     }
 
