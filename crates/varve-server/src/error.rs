@@ -106,6 +106,16 @@ pub enum FatalError {
         /// The node.
         identity: NodeIdentity,
     },
+    /// The node made a cluster of its own where there is one.
+    #[error(
+        "{identity} is alone, and gossip shows cluster {other} beside it: to join that start without bootstrap and with an empty data directory, to keep them apart give each its own gossip key"
+    )]
+    SecondCluster {
+        /// The node.
+        identity: NodeIdentity,
+        /// The other cluster.
+        other: String,
+    },
     /// The port is no longer served.
     #[error("the server has stopped serving: {0}")]
     Server(String),

@@ -81,6 +81,35 @@ pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) {
     }
 }
 
+/// Returns once gossip shows a node of another cluster, if this node is the only one of its own: it was told to make a cluster
+/// where there was one, as a node is whose disk was lost and whose settings were not.
+pub(crate) async fn beside_another(view: ClusterView) -> String {
+    let mut present = view.presence.changes();
+    loop {
+        present.borrow_and_update();
+        let alone = view.state().0.nodes().all(|node| node.id == view.this());
+        let stranger = view
+            .presence
+            .nodes()
+            .into_iter()
+            .find(|node| node.alive && node.cluster_id != view.identity.cluster_id);
+        match stranger {
+            Some(stranger) if alone => return stranger.cluster_id,
+            Some(stranger) => {
+                tracing::error!(
+                    name = stranger.name,
+                    cluster_id = stranger.cluster_id,
+                    "gossip shows a node of another cluster: give each cluster its own gossip key"
+                );
+            }
+            None => {}
+        }
+        if present.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 async fn attempt(view: &ClusterView, config: &NodeConfig, reached_at: &str) -> Seat {
     match timeout(PATIENCE, view.metadata.linearize()).await {
         Ok(Ok(())) => {}

@@ -107,6 +107,7 @@ fn fatal_failure(fatal: &FatalError) -> Failure {
     match fatal {
         FatalError::TakenOut { .. } => Failure::new(Exit::Precondition, fatal.to_string())
             .hint("to join again as a new node start with an empty data directory"),
+        FatalError::SecondCluster { .. } => Failure::new(Exit::Precondition, fatal.to_string()),
         _ => Failure::new(Exit::General, fatal.to_string())
             .hint("look at the disk, then start the server again: it finds out what the disk holds"),
     }
