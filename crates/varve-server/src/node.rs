@@ -33,6 +33,9 @@ use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, seat};
 /// HTTP/2 connections that wait to be served.
 const CONNECTIONS_WAITING_MAX: usize = 16;
 
+/// How long a node that is to make a cluster listens first whether gossip shows one.
+const FOUNDING_PAUSE: Duration = Duration::from_millis(300);
+
 /// How often it is looked whether another leads what is handed over.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(10);
 
@@ -101,9 +104,12 @@ impl Node {
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
         let forwarder = Forwarder::new(Arc::clone(&env.network));
+        let is_new = remembered.is_none();
         let found = find_place(&env, &storage, &config, &presence, &forwarder, remembered, init_requests);
         let NodeFile { identity, peers: known } = found.await?;
+        let founded = is_new && identity.node_id == FOUNDER;
         presence.announce(&identity).await;
+        door.placed();
 
         let addresses = AddressBook::new(known);
         let peers = join_peers(&env, &config, &identity, &addresses, &peer_side)?;
@@ -135,7 +141,7 @@ impl Node {
         tasks.spawn(cluster::tend(view.clone(), topics.clone()));
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
-        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), fatal.clone()));
+        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
         let shared = Shared {
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
@@ -224,8 +230,15 @@ impl Node {
             drop(timeout(CLOSE_TIMEOUT, &mut self.serving).await);
         }
         self.tasks.shutdown().await;
-        self.topics.stop().await;
-        self.view.metadata.stop().await;
+        let stopped = async {
+            self.topics.stop().await;
+            self.view.metadata.stop().await;
+        };
+        if timeout(CLOSE_TIMEOUT, stopped).await.is_err() {
+            tracing::warn!(
+                "not all partitions stopped in time: the next start recovers them as after a crash"
+            );
+        }
         self.view.presence.shutdown().await;
         let storage = self.storage.take();
         let closed = self.env.blocking.run(move || storage.map_or(Ok(()), |storage| storage.close())).await;
@@ -355,6 +368,9 @@ async fn find_place(
         return Ok(file);
     }
     let place = if config.bootstrap {
+        if let Some(other) = presence.wait_for_nodes(FOUNDING_PAUSE).await {
+            return Err(StartError::ClusterExists { cluster_id: other.cluster_id, name: other.name });
+        }
         cluster::Place { file: NodeFile::new(NodeIdentity::found(env.entropy.as_ref())), asked: None }
     } else {
         let this = v1::JoinClusterRequest {
@@ -480,12 +496,13 @@ async fn say_when_failed(mut fatal: watch::Receiver<Option<FatalError>>, health:
 async fn end_without_place(
     view: ClusterView,
     forwarder: Forwarder,
+    founded: bool,
     fatal: watch::Sender<Option<FatalError>>,
 ) {
     let identity = view.identity.clone();
     let error = tokio::select! {
         () = seat::lost(view.clone(), forwarder) => FatalError::TakenOut { identity },
-        other = seat::beside_another(view.clone()) => FatalError::SecondCluster { identity, other },
+        other = seat::beside_another(view.clone(), founded) => FatalError::SecondCluster { identity, other },
     };
     view.presence.leave().await;
     fail(&fatal, error);

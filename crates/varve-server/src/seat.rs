@@ -81,13 +81,16 @@ pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) {
     }
 }
 
-/// Returns once gossip shows a node of another cluster, if this node is the only one of its own: it was told to make a cluster
+/// Returns once gossip shows a node of another cluster, if this node is the only one of its own and has nothing to lose: it was told to make a cluster
 /// where there was one, as a node is whose disk was lost and whose settings were not.
-pub(crate) async fn beside_another(view: ClusterView) -> String {
+pub(crate) async fn beside_another(view: ClusterView, founded: bool) -> String {
     let mut present = view.presence.changes();
     loop {
         present.borrow_and_update();
-        let alone = view.state().0.nodes().all(|node| node.id == view.this());
+        let state = view.state();
+        let alone = state.0.nodes().all(|node| node.id == view.this());
+        // One that has topics, and was there before, is somebody's.
+        let alone = alone && (founded || state.0.topics().next().is_none());
         let stranger = view
             .presence
             .nodes()
