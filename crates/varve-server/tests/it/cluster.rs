@@ -15,7 +15,7 @@ use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::disk::{CrashMode, FaultyDisk};
 use varve_gossip::{MemoryNetwork, Tags};
-use varve_server::{Discovery, Node, NodeConfig};
+use varve_server::{Discovery, FatalError, Node, NodeConfig};
 
 use crate::support::{SOON, TOPIC, config, connect, consume_from, env_on, refused, text, values, within};
 
@@ -74,13 +74,16 @@ impl TestCluster {
         self.members.insert(number, Member { node, log, cluster });
     }
 
-    /// Ends a node as a crash does: what was not synced is lost.
-    fn crash(&mut self, number: usize) {
+    /// Ends a node as a crash does: what was not synced is lost. Returns once the others know who leads [`TOPIC`]: what they hand on to a node that crashes may have been appended, or not.
+    async fn crash(&mut self, number: usize) {
         let member = self.members.remove(&number).expect("it runs");
         let disk = self.disks[&number].crash(CrashMode::SyncedOnly);
         self.disks.insert(number, disk);
         self.gossip.fail(&Self::name(number));
         drop(member);
+        for number in self.members.keys() {
+            self.leader_by(*number).await;
+        }
     }
 
     async fn stop(&mut self, number: usize) {
@@ -145,10 +148,19 @@ impl TestCluster {
 
     /// The running node that leads partition 0 of [`TOPIC`].
     async fn leader(&self) -> usize {
+        let any = *self.members.keys().next().expect("a node runs");
+        self.leader_by(any).await
+    }
+
+    /// The same, as one of them says.
+    async fn leader_by(&self, number: usize) -> usize {
+        let mut cluster = self.member(number).cluster.clone();
+        let request = v1::DescribeTopicRequest { name: TOPIC.to_owned(), create_missing: false };
         within(async {
             loop {
-                let leader = self.describe(TOPIC).await.partitions[0].leader;
-                if let Some(number) = leader.and_then(|id| self.number_of(id)) {
+                let topic =
+                    cluster.describe_topic(request.clone()).await.unwrap().into_inner().topic.unwrap();
+                if let Some(number) = topic.partitions[0].leader.and_then(|id| self.number_of(id)) {
                     return number;
                 }
                 sleep(LOOK).await;
@@ -242,6 +254,17 @@ async fn three_nodes_become_one_cluster_and_any_of_them_takes_any_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_the_servers_hears_each_second_that_the_server_is_there() {
+    let cluster = TestCluster::start(1).await;
+    let mut client = cluster.any().cluster.clone();
+    let mut watch = within(client.watch_servers(v1::WatchServersRequest {})).await.unwrap().into_inner();
+    let first = within(watch.message()).await.unwrap().unwrap();
+    assert_eq!(first.servers.unwrap().servers.len(), 1);
+    // What changes still, such as who leads, is told in between.
+    while within(watch.message()).await.unwrap().expect("it goes on").servers.is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_for_it_is_told_the_leader_instead_of_being_handed_on() {
     let cluster = TestCluster::start(3).await;
     cluster.create(3).await;
@@ -291,7 +314,7 @@ async fn a_leader_that_crashes_is_followed_by_another_and_loses_nothing() {
             assert_eq!(offset, written.len() as u64);
             written.push(value);
         }
-        cluster.crash(leader);
+        cluster.crash(leader).await;
         let value = format!("{round} without node {leader}");
         let survivor = *cluster.members.keys().next().unwrap();
         assert_eq!(cluster.produce(survivor, &value).await, written.len() as u64);
@@ -338,7 +361,7 @@ async fn topics_get_their_replicas_as_nodes_join() {
     .await;
     cluster.healthy().await;
     // The record lies on each of them: any one may go.
-    cluster.crash(1);
+    cluster.crash(1).await;
     cluster.produce(2, "late").await;
     for number in [2, 3] {
         assert_eq!(cluster.values(number, 2).await, ["early", "late"]);
@@ -353,14 +376,11 @@ async fn a_decommissioned_node_gives_up_everything_and_leaves() {
     let leaver = cluster.leader().await;
     let id = cluster.member(leaver).node.identity().node_id.get();
     let mut client = cluster.any().cluster.clone();
+    let failed = cluster.member(leaver).node.failed();
     within(client.decommission_server(v1::DecommissionServerRequest { id, cancel: false })).await.unwrap();
-    within(async {
-        while cluster.servers().await.iter().any(|server| server.id == id) {
-            sleep(LOOK).await;
-        }
-    })
-    .await;
-    cluster.crash(leaver);
+    assert!(matches!(within(failed).await, FatalError::TakenOut { .. }));
+    cluster.crash(leaver).await;
+    assert!(cluster.servers().await.iter().all(|server| server.id != id));
     cluster.healthy().await;
     let partition = cluster.describe(TOPIC).await.partitions.remove(0);
     assert!(!partition.replicas.contains(&id), "{partition:?}");
@@ -380,7 +400,7 @@ async fn a_node_that_lost_its_disk_comes_back_as_a_new_one() {
     let mut cluster = TestCluster::start(3).await;
     cluster.create(3).await;
     cluster.produce(1, "kept").await;
-    cluster.crash(3);
+    cluster.crash(3).await;
     cluster.disks.remove(&3);
     cluster.join(3).await;
     assert_eq!(cluster.member(3).node.identity().node_id.get(), 4);
@@ -438,4 +458,19 @@ async fn nodes_that_are_not_told_to_bootstrap_wait_to_be_told_to_make_a_cluster(
     assert_eq!(first.identity().cluster_id, made.cluster_id);
     assert_eq!(second.identity().cluster_id, made.cluster_id);
     refused(within(cluster.init_cluster(v1::InitClusterRequest {})).await, Reason::ClusterExists);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_made_beside_another_ends() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    cluster.produce(1, "kept").await;
+    // Its disk is gone, and it is told to make a cluster as on its first day.
+    cluster.crash(1).await;
+    let settings = NodeConfig { bootstrap: true, ..cluster.settings(1) };
+    let second = within(Node::start(env_on(&FaultyDisk::new(9)), settings)).await.expect("it starts");
+    let error = within(second.failed()).await;
+    assert!(matches!(error, FatalError::SecondCluster { .. }), "{error}");
+    drop(second);
+    assert_eq!(cluster.values(2, 1).await, ["kept"]);
 }
