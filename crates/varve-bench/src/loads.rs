@@ -171,7 +171,7 @@ impl Loads<'_> {
             }
             rates.push(rate(bytes, started.elapsed()));
         }
-        let name = format!("reading it back as encoded batches{}", self.from_whom());
+        let name = format!("reading it back as encoded batches{}", self.source_of_reads());
         self.report.rate(&name, median_rate(&mut rates) / 1e6, "MB/s", None);
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Loads<'_> {
                 }
             }
         }
-        let name = format!("reading one record at a time{}, beside a round trip", self.from_whom());
+        let name = format!("reading one record at a time{}, beside a round trip", self.source_of_reads());
         let limit = Limit::of(&mut trips);
         self.report.times(&name, &mut samples, Some(limit));
         Ok(())
@@ -207,7 +207,7 @@ impl Loads<'_> {
     }
 
     /// The client reads from followers where there are any.
-    fn from_whom(&self) -> &'static str {
+    fn source_of_reads(&self) -> &'static str {
         if self.servers.count() > 1 { " from followers" } else { "" }
     }
 
