@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use memberlist_core::delegate::EventDelegate;
 use memberlist_core::error::Error as MemberlistError;
 use serf::error::Error as SerfError;
 use serf::event::{EventProducer, EventSubscriber};
@@ -289,7 +290,23 @@ async fn try_start_serf(
     let started =
         SerfNode::with_event_producer_and_delegate(transport, settings::serf(config), producer, delegate)
             .await;
-    Ok((started.map_err(start_error)?, events))
+    let serf = started.map_err(start_error)?;
+    take_in_early(&serf).await;
+    Ok((serf, events))
+}
+
+/// Tells serf of the members that memberlist met before serf listened to it: it listens only after memberlist has begun to
+/// answer, and never hears again of who came in between.
+async fn take_in_early(serf: &SerfNode) {
+    let memberlist = serf.memberlist();
+    let Some(delegate) = memberlist.delegate() else { return };
+    let known = serf.members().await;
+    for met in memberlist.online_members().await {
+        if known.iter().all(|member| member.node().id() != met.id()) {
+            tracing::debug!(name = %met.id(), "gossip: a member came while this node started");
+            delegate.notify_join(met).await;
+        }
+    }
 }
 
 /// Replaces port 0 by one that is free in TCP and UDP at this moment: gossip has both on one number, and the address to tell
