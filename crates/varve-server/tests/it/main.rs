@@ -13,4 +13,6 @@ mod lifecycle;
 mod produce;
 mod produce_stream;
 mod support;
+mod switchboard;
+mod test_cluster;
 mod topics;
