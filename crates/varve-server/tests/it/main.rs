@@ -12,6 +12,7 @@ mod health;
 mod lifecycle;
 mod produce;
 mod produce_stream;
+mod repair;
 mod support;
 mod switchboard;
 mod test_cluster;

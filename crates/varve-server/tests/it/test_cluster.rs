@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::time::sleep;
 use tonic::transport::Channel;
@@ -242,6 +243,19 @@ impl TestCluster {
         within(cluster.create_topic(request)).await.expect("the topic is made");
     }
 
+    /// Has a node lead a partition; of no topic, the controller.
+    pub(crate) async fn transfer(&self, topic: &str, partition: u32, number: usize) {
+        let mut cluster = self.any().cluster.clone();
+        let to = Some(self.member(number).id());
+        let request = v1::TransferLeadershipRequest { topic: topic.to_owned(), partition, to };
+        // Whoever has just begun to follow lacks too much to lead.
+        until(async || {
+            let led = cluster.transfer_leadership(request.clone()).await;
+            (led.as_ref().is_ok_and(|led| Some(led.get_ref().leader) == to), led)
+        })
+        .await;
+    }
+
     /// Produces one record through a node, whichever leads; once more where it surely was not appended.
     pub(crate) async fn produce(&self, number: usize, value: &str) -> u64 {
         self.produce_request(number, values(&[value])).await
@@ -266,6 +280,43 @@ impl TestCluster {
         .await
     }
 
+    /// Every batch that a node's own replica keeps of partition 0 of [`TOPIC`], byte for byte, up to `until`, which it waits for.
+    pub(crate) async fn stored(&self, number: usize, until: u64) -> Stored {
+        let mut log = self.member(number).log.clone();
+        let mut found = Stored { log_start_offset: 0, batches: Vec::new() };
+        let mut next = None;
+        let mut last = None;
+        let read = async {
+            while next.is_none_or(|next| next < until) {
+                let from = next.map(|next| consume_from(next).from.unwrap());
+                let format = v1::ReadFormat::Batches.into();
+                let request = v1::ConsumeRequest { from, format, ..consume_from(0) };
+                match log.consume(unforwarded(request)).await {
+                    Ok(piece) => {
+                        let piece = piece.into_inner();
+                        if next.is_none() {
+                            found.log_start_offset = piece.log_start_offset;
+                        }
+                        next = Some(piece.next_offset).filter(|_| !piece.batches.is_empty()).or(next);
+                        found.batches.extend(piece.batches.into_iter().map(|batch| batch.data));
+                    }
+                    Err(status) => {
+                        let error = ApiError::from_status(&status);
+                        // Until the replica is there it is not, or trails.
+                        let waits = [Code::Unavailable, Code::OutOfRange].contains(&error.reason.code());
+                        assert!(waits, "{error}");
+                        last = Some(error);
+                        sleep(LOOK).await;
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(SOON, read).await.is_err() {
+            panic!("node {number} has no more than {next:?} of {until}: {last:?}");
+        }
+        found
+    }
+
     /// All values that a node answers, read until there are `count`.
     pub(crate) async fn values(&self, number: usize, count: usize) -> Vec<String> {
         let mut log = self.member(number).log.clone();
@@ -288,6 +339,29 @@ impl TestCluster {
         .await;
         found
     }
+}
+
+/// What a replica keeps.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) log_start_offset: u64,
+    pub(crate) batches: Vec<Bytes>,
+}
+
+/// Waits until something is so, and says what it was last where it never comes to that.
+pub(crate) async fn until<T: std::fmt::Debug>(mut look: impl AsyncFnMut() -> (bool, T)) -> T {
+    let mut last = None;
+    let wait = async {
+        loop {
+            match look().await {
+                (true, found) => return found,
+                (false, found) => last = Some(found),
+            }
+            sleep(LOOK).await;
+        }
+    };
+    let found = tokio::time::timeout(SOON, wait).await;
+    found.unwrap_or_else(|_| panic!("it did not come about: {last:?}"))
 }
 
 /// Says that the call is not to be handed on.
