@@ -14,7 +14,7 @@ pub enum Discovery {
     #[default]
     Alone,
     /// By gossip.
-    Gossip(GossipSettings),
+    Gossip(Box<GossipSettings>),
     /// By a membership that somebody else takes part in: the double of a simulation.
     Given(Arc<dyn Membership>),
 }
@@ -64,7 +64,7 @@ impl Discovery {
                     start_join_addrs: settings.start_join_addrs.clone(),
                     known_addrs,
                     tags,
-                    timing: settings.timing.clone(),
+                    timing: settings.timing,
                     ..GossipConfig::new(name, settings.bind_addr, settings.keys.clone())
                 };
                 let gossip = Gossip::start(config).await.map_err(StartError::Gossip)?;

@@ -109,6 +109,22 @@ pub enum FatalError {
     /// The metadata's log has failed here. Only a new start finds out what the disk holds.
     #[error("the replica of the metadata has failed: start the node again")]
     Metadata,
+    /// The cluster has taken the node out, or given its name to another.
+    #[error("{identity} was taken out of its cluster: it is no longer needed")]
+    TakenOut {
+        /// The node.
+        identity: NodeIdentity,
+    },
+    /// The node made a cluster of its own where there is one.
+    #[error(
+        "{identity} is alone, and gossip shows cluster {other} beside it: to join that start without bootstrap and with an empty data directory, to keep them apart give each its own gossip key"
+    )]
+    SecondCluster {
+        /// The node.
+        identity: NodeIdentity,
+        /// The other cluster.
+        other: String,
+    },
     /// The port is no longer served.
     #[error("the server has stopped serving: {0}")]
     Server(String),

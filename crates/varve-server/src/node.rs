@@ -137,6 +137,7 @@ impl Node {
         tasks.spawn(cluster::tend(view.clone(), topics.clone()));
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
+        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), fatal.clone()));
         let shared = Shared {
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
@@ -485,6 +486,21 @@ async fn say_when_failed(mut fatal: watch::Receiver<Option<FatalError>>, health:
     if fatal.wait_for(Option::is_some).await.is_ok() {
         health.not_ready().await;
     }
+}
+
+/// A node that has no place has nothing to serve, and tells the others that it goes.
+async fn end_without_place(
+    view: ClusterView,
+    forwarder: Forwarder,
+    fatal: watch::Sender<Option<FatalError>>,
+) {
+    let identity = view.identity.clone();
+    let error = tokio::select! {
+        () = seat::lost(view.clone(), forwarder) => FatalError::TakenOut { identity },
+        other = seat::beside_another(view.clone()) => FatalError::SecondCluster { identity, other },
+    };
+    view.presence.leave().await;
+    fail(&fatal, error);
 }
 
 /// Keeps the first failure: what comes later follows from it.

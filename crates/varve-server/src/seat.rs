@@ -1,4 +1,4 @@
-//! A node's seat in its cluster: known to the metadata, where it is and what it is called.
+//! A node's seat in its cluster: taken when it starts, and lost when the cluster takes the node out.
 
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long the controller is asked in vain before the other nodes are asked whether this one still belongs to them.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often a node looks whether it still belongs to its cluster.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long one of them may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,7 +47,7 @@ pub(crate) async fn take(
             Seat::Removed => return Err(removed(view, config)),
             Seat::Refused(reason) => return Err(StartError::Setup { what: "the node's place", reason }),
             Seat::NotYet(reason) => {
-                if since.elapsed() > PATIENCE {
+                if since.elapsed() >= PATIENCE {
                     if said.as_ref() != Some(&reason) {
                         tracing::warn!(reason, "waiting for the controller's leader");
                         said = Some(reason);
@@ -59,9 +62,60 @@ pub(crate) async fn take(
     }
 }
 
+/// Returns once the cluster has taken this node out, or another in its place.
+pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) {
+    let mut metadata = view.metadata.follow();
+    loop {
+        let state = view.state();
+        if state.0.node(view.this()).is_none_or(Node::is_lost) {
+            return;
+        }
+        if timeout(LOOK_INTERVAL, metadata.changed()).await.is_ok() {
+            continue;
+        }
+        // Whoever is taken out may not hear of it: it is told no more, and goes on to name the leader that it knew.
+        let heard = timeout(ANSWER_TIMEOUT, view.metadata.linearize()).await;
+        if !matches!(heard, Ok(Ok(()))) && is_disowned(&view, &forwarder).await {
+            return;
+        }
+    }
+}
+
+/// Returns once gossip shows a node of another cluster, if this node is the only one of its own: it was told to make a cluster
+/// where there was one, as a node is whose disk was lost and whose settings were not.
+pub(crate) async fn beside_another(view: ClusterView) -> String {
+    let mut present = view.presence.changes();
+    loop {
+        present.borrow_and_update();
+        let alone = view.state().0.nodes().all(|node| node.id == view.this());
+        let stranger = view
+            .presence
+            .nodes()
+            .into_iter()
+            .find(|node| node.alive && node.cluster_id != view.identity.cluster_id);
+        match stranger {
+            Some(stranger) if alone => return stranger.cluster_id,
+            Some(stranger) => {
+                tracing::error!(
+                    name = stranger.name,
+                    cluster_id = stranger.cluster_id,
+                    "gossip shows a node of another cluster: give each cluster its own gossip key"
+                );
+            }
+            None => {}
+        }
+        if present.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 async fn attempt(view: &ClusterView, config: &NodeConfig, reached_at: &str) -> Seat {
-    if let Err(error) = view.metadata.linearize().await {
-        return Seat::NotYet(error.to_string());
+    match timeout(PATIENCE, view.metadata.linearize()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Seat::NotYet(error.to_string()),
+        // Whoever was taken out is told where the controller is, and nothing of what it did since.
+        Err(_) => return Seat::NotYet("what the controller did since is not known here yet".to_owned()),
     }
     let (this, state) = (view.this(), view.state());
     let gossip_addr = view.presence.gossip_addr();

@@ -231,22 +231,14 @@ impl Topics {
         done.map(drop).map_err(|_| Drain::error())
     }
 
-    /// Returns once every partition of a topic has a leader.
+    /// Returns once every partition of a topic is known to have a leader.
     async fn led(&self, topic: &Topic) {
         let mut metadata = self.view.metadata.follow();
-        for (_, id, slot) in topic.slots() {
-            match slot {
-                Slot::Open(partition) => {
-                    let mut follower = partition.follow();
-                    while partition.progress().leader.is_none() && follower.changed().await.is_ok() {}
-                }
-                Slot::Elsewhere | Slot::Failed(_) => {
-                    let led = |state: &Arc<MetadataMachine>| {
-                        state.0.placement(id).is_none_or(|placement| placement.leader.is_some())
-                    };
-                    drop(metadata.wait_for(led).await);
-                }
-            }
+        for (_, id, _) in topic.slots() {
+            let led = |state: &Arc<MetadataMachine>| {
+                state.0.placement(id).is_none_or(|placement| placement.leader.is_some())
+            };
+            drop(metadata.wait_for(led).await);
         }
     }
 }

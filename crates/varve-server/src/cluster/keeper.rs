@@ -15,6 +15,9 @@ use super::address_book::changed;
 /// How often the cluster is looked over where nothing changes.
 const ROUND: Duration = Duration::from_millis(500);
 
+/// The pause between two rounds, however often something changes: a round looks at every partition.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long one change of the controller's group, or of the metadata, may take before it is tried again.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,6 +30,7 @@ pub(crate) async fn keep(view: ClusterView, replacement_delay: Duration) {
         metadata.borrow_and_update();
         presence.borrow_and_update();
         keeper.round(replacement_delay).await;
+        sleep(PAUSE).await;
         tokio::select! {
             changed = metadata.changed() => if changed.is_err() { return },
             () = changed(&mut presence) => {}
@@ -116,6 +120,7 @@ fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Opti
         .find(|node| belongs(*node) && !is_member(node) && liveness.alive.contains(node));
     let leaver = members.learners.iter().copied().find(|node| !belongs(*node));
     let voters = controller_voters(&state.0, liveness, &members.voters);
+    let due = newcomer.is_some() || leaver.is_some() || voters.is_some();
     let metadata = view.metadata.clone();
     let change = async move {
         if let Some(node) = newcomer {
@@ -126,9 +131,6 @@ fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Opti
             told(metadata.change_voters(&voters).await, || format!("the controller's voters are {voters:?}"));
         }
     };
-    let due = newcomer.is_some()
-        || leaver.is_some()
-        || controller_voters(&state.0, liveness, &members.voters).is_some();
     due.then(|| {
         tokio::spawn(async move {
             if timeout(CHANGE_TIMEOUT, change).await.is_err() {

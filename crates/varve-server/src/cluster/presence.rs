@@ -116,6 +116,13 @@ impl Presence {
             .map_or_else(String::new, |membership| membership.local().gossip_addr.to_string())
     }
 
+    /// Says that this node goes for good.
+    pub(crate) async fn leave(&self) {
+        if let Some(membership) = &self.membership {
+            membership.leave().await;
+        }
+    }
+
     /// Stops without a word: to the others this node has failed until it is back.
     pub(crate) async fn shutdown(&self) {
         if let Some(membership) = &self.membership {

@@ -56,6 +56,9 @@ pub(crate) async fn tend(view: ClusterView, topics: Topics) {
 /// What the controller is told of a partition: the term it is led in, and the generation of its placement that is in force.
 type Word = (Term, Option<u64>);
 
+/// What the controller is told at once.
+type Words = Vec<(PartitionId, Word)>;
+
 #[derive(Debug)]
 struct Shepherd {
     view: ClusterView,
@@ -63,7 +66,8 @@ struct Shepherd {
     moves: JoinSet<PartitionId>,
     moving: BTreeMap<PartitionId, (u64, AbortHandle)>,
     told: BTreeMap<PartitionId, Word>,
-    reporting: Option<JoinHandle<Option<Vec<(PartitionId, Word)>>>>,
+    /// Gives back what the controller was told, if it was.
+    reporting: Option<JoinHandle<Option<Words>>>,
     /// Since when each partition is led here, or was last asked to be led by another.
     led_since: BTreeMap<PartitionId, Instant>,
 }
@@ -159,7 +163,7 @@ impl Shepherd {
         true
     }
 
-    fn report(&mut self, leading: Vec<(PartitionId, Word)>, damaged: Vec<PartitionId>) {
+    fn report(&mut self, leading: Words, damaged: Vec<PartitionId>) {
         if self.reporting.is_some() || (leading.is_empty() && damaged.is_empty()) {
             return;
         }

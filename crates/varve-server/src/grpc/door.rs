@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{Body as HttpBody, Service, StdError};
 use tonic::server::{Grpc, UnaryService};
 use tonic::service::Routes;
-use tonic::{Code, Status};
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 
@@ -100,8 +100,9 @@ impl UnaryService<v1::InitClusterRequest> for Init {
             let (answer, answered) = oneshot::channel();
             // Where nobody looks for a place any more, this node has one, or stops.
             drop(init.send(InitAsked { answer }).await);
-            let taken = |_| Status::new(Code::Unavailable, "this server is starting in its place: ask again");
-            let cluster_id = answered.await.map_err(taken)??;
+            let taken =
+                |_| ApiError::new(Reason::NotInitialized, "this server is taking its place: ask again");
+            let cluster_id = answered.await.map_err(taken).and_then(|answer| answer).map_err(Status::from)?;
             Ok(tonic::Response::new(v1::InitClusterResponse { cluster_id }))
         }
         .boxed()

@@ -36,7 +36,7 @@ fn problems(metadata: &Metadata, health: &Health, leader: Option<NodeId>) -> Vec
         problems.push("the controller has no leader: most of its voters are away".to_owned());
     }
     let lists = [
-        (&health.leaderless, "has no leader: most of its replicas are away"),
+        (&health.leaderless, "has no leader at present"),
         (&health.damaged, "has a damaged replica, which is to be made anew"),
         (&health.under_replicated, "has fewer replicas alive than it should"),
     ];

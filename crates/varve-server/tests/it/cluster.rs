@@ -11,7 +11,7 @@ use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::disk::FaultyDisk;
 use varve_gossip::{MemoryNetwork, Tags};
-use varve_server::{Discovery, Node, NodeConfig};
+use varve_server::{Discovery, FatalError, Node, NodeConfig};
 
 use crate::support::{TOPIC, config, env_on, refused, values, within};
 use crate::test_cluster::{LOOK, TestCluster, unforwarded};
@@ -90,7 +90,7 @@ async fn a_leader_that_crashes_is_followed_by_another_and_loses_nothing() {
             assert_eq!(offset, written.len() as u64);
             written.push(value);
         }
-        cluster.crash(leader);
+        cluster.crash(leader).await;
         let value = format!("{round} without node {leader}");
         let survivor = *cluster.members.keys().next().unwrap();
         assert_eq!(cluster.produce(survivor, &value).await, written.len() as u64);
@@ -137,7 +137,7 @@ async fn topics_get_their_replicas_as_nodes_join() {
     .await;
     cluster.healthy().await;
     // The record lies on each of them: any one may go.
-    cluster.crash(1);
+    cluster.crash(1).await;
     cluster.produce(2, "late").await;
     for number in [2, 3] {
         assert_eq!(cluster.values(number, 2).await, ["early", "late"]);
@@ -152,14 +152,11 @@ async fn a_decommissioned_node_gives_up_everything_and_leaves() {
     let leaver = cluster.leader().await;
     let id = cluster.member(leaver).node.identity().node_id.get();
     let mut client = cluster.any().cluster.clone();
+    let failed = cluster.member(leaver).node.failed();
     within(client.decommission_server(v1::DecommissionServerRequest { id, cancel: false })).await.unwrap();
-    within(async {
-        while cluster.servers().await.iter().any(|server| server.id == id) {
-            sleep(LOOK).await;
-        }
-    })
-    .await;
-    cluster.crash(leaver);
+    assert!(matches!(within(failed).await, FatalError::TakenOut { .. }));
+    cluster.crash(leaver).await;
+    assert!(cluster.servers().await.iter().all(|server| server.id != id));
     cluster.healthy().await;
     let partition = cluster.describe(TOPIC).await.partitions.remove(0);
     assert!(!partition.replicas.contains(&id), "{partition:?}");
@@ -179,7 +176,7 @@ async fn a_node_that_lost_its_disk_comes_back_as_a_new_one() {
     let mut cluster = TestCluster::start(3).await;
     cluster.create(3).await;
     cluster.produce(1, "kept").await;
-    cluster.crash(3);
+    cluster.crash(3).await;
     cluster.disks.remove(&3);
     cluster.join(3).await;
     assert_eq!(cluster.member(3).node.identity().node_id.get(), 4);
@@ -237,4 +234,19 @@ async fn nodes_that_are_not_told_to_bootstrap_wait_to_be_told_to_make_a_cluster(
     assert_eq!(first.identity().cluster_id, made.cluster_id);
     assert_eq!(second.identity().cluster_id, made.cluster_id);
     refused(within(cluster.init_cluster(v1::InitClusterRequest {})).await, Reason::ClusterExists);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_made_beside_another_ends() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    cluster.produce(1, "kept").await;
+    // Its disk is gone, and it is told to make a cluster as on its first day.
+    cluster.crash(1).await;
+    let settings = NodeConfig { bootstrap: true, ..cluster.settings(1) };
+    let second = within(Node::start(env_on(&FaultyDisk::new(9)), settings)).await.expect("it starts");
+    let error = within(second.failed()).await;
+    assert!(matches!(error, FatalError::SecondCluster { .. }), "{error}");
+    drop(second);
+    assert_eq!(cluster.values(2, 1).await, ["kept"]);
 }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod produce;
 mod produce_stream;
 mod repair;
+mod stale;
 mod support;
 mod switchboard;
 mod test_cluster;

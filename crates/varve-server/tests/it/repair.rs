@@ -113,8 +113,8 @@ async fn same_everywhere(cluster: &TestCluster, until: u64) {
 async fn is_repaired(mut cluster: TestCluster, damaged: usize) {
     let other = (1..=3).find(|number| *number != damaged).unwrap();
     let sound = (1..=3).find(|number| ![damaged, other].contains(number)).unwrap();
-    cluster.crash(other);
-    cluster.crash(damaged);
+    cluster.kill(other);
+    cluster.kill(damaged);
     spoil(&cluster.disks[&damaged]);
     cluster.join(damaged).await;
     let health = until(async || {
@@ -225,7 +225,7 @@ async fn a_replica_that_has_failed_is_opened_again() {
     else {
         panic!("there are two followers")
     };
-    cluster.crash(away);
+    cluster.kill(away);
     // More than what is kept in memory.
     for number in 0..8 {
         cluster.produce_request(leader, encoded(&filled(number, 250_000))).await;
@@ -255,7 +255,7 @@ async fn a_node_whose_metadata_are_damaged_says_how_to_come_back_and_that_works(
         let mut cluster = TestCluster::start(3).await;
         cluster.create(3).await;
         cluster.produce(1, "kept").await;
-        cluster.crash(3);
+        cluster.crash(3).await;
         let disk = cluster.disks[&3].clone();
         let dir = PathBuf::from("/data/partitions/0000000000");
         if gone {

@@ -132,12 +132,21 @@ impl TestCluster {
     }
 
     /// Ends a node as a crash does: what was not synced is lost.
-    pub(crate) fn crash(&mut self, number: usize) {
+    pub(crate) fn kill(&mut self, number: usize) {
         let member = self.members.remove(&number).expect("it runs");
         let disk = self.disks[&number].crash(CrashMode::SyncedOnly);
         self.disks.insert(number, disk);
         self.gossip.fail(&Self::name(number));
         drop(member);
+    }
+
+    /// The same; returns once the others know who leads [`TOPIC`]: what they hand on to a node that crashes may have been
+    /// appended, or not.
+    pub(crate) async fn crash(&mut self, number: usize) {
+        self.kill(number);
+        for number in self.members.keys() {
+            self.leader_by(*number).await;
+        }
     }
 
     /// A node that does not run has an empty disk from now on.
@@ -216,10 +225,19 @@ impl TestCluster {
 
     /// The running node that leads partition 0 of [`TOPIC`].
     pub(crate) async fn leader(&self) -> usize {
+        let any = *self.members.keys().next().expect("a node runs");
+        self.leader_by(any).await
+    }
+
+    /// The same, as one of them says.
+    async fn leader_by(&self, number: usize) -> usize {
+        let mut cluster = self.member(number).cluster.clone();
+        let request = v1::DescribeTopicRequest { name: TOPIC.to_owned(), create_missing: false };
         within(async {
             loop {
-                let leader = self.describe(TOPIC).await.partitions[0].leader;
-                if let Some(number) = leader.and_then(|id| self.number_of(id)) {
+                let topic =
+                    cluster.describe_topic(request.clone()).await.unwrap().into_inner().topic.unwrap();
+                if let Some(number) = topic.partitions[0].leader.and_then(|id| self.number_of(id)) {
                     return number;
                 }
                 sleep(LOOK).await;
@@ -249,7 +267,7 @@ impl TestCluster {
         let to = Some(self.member(number).id());
         let request = v1::TransferLeadershipRequest { topic: topic.to_owned(), partition, to };
         // Whoever has just begun to follow lacks too much to lead.
-        until(async || {
+        let _led = until(async || {
             let led = cluster.transfer_leadership(request.clone()).await;
             (led.as_ref().is_ok_and(|led| Some(led.get_ref().leader) == to), led)
         })

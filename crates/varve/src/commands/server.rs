@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::Args;
 use varve_env::Env;
 use varve_gossip::{GossipKeyRing, StartError as GossipStartError};
-use varve_server::{Discovery, GossipSettings, Node, NodeConfig, StartError};
+use varve_server::{Discovery, FatalError, GossipSettings, Node, NodeConfig, StartError};
 use varve_storage::OpenError;
 
 use super::block_on;
@@ -61,8 +61,7 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
     tokio::select! {
         biased;
         // Not stopped cleanly: what is in memory is no longer to be trusted.
-        fatal = node.failed() => return Err(Failure::new(Exit::General, fatal.to_string())
-            .hint("look at the disk, then start the server again: it finds out what the disk holds")),
+        fatal = node.failed() => return Err(fatal_failure(&fatal)),
         () = interrupt.wait() => {}
     }
     node.shutdown().await.map_err(|error| Failure::new(Exit::General, error.to_string()))
@@ -97,11 +96,21 @@ fn discovery(config: &ServerConfig) -> Result<Discovery, Failure> {
     // Where the others are told of one address they are told of it for gossip, too. A name is left to them: it need not
     // lead anywhere yet while the node starts.
     let told = config.advertise_addr.as_deref().and_then(|addr| addr.parse::<SocketAddr>().ok());
-    Ok(Discovery::Gossip(GossipSettings {
+    Ok(Discovery::Gossip(Box::new(GossipSettings {
         advertise_addr: told.map(|told| SocketAddr::new(told.ip(), config.gossip_addr.port())),
         start_join_addrs: config.start_join_addrs.clone(),
         ..GossipSettings::new(config.gossip_addr, keys)
-    }))
+    })))
+}
+
+fn fatal_failure(fatal: &FatalError) -> Failure {
+    match fatal {
+        FatalError::TakenOut { .. } => Failure::new(Exit::Precondition, fatal.to_string())
+            .hint("to join again as a new node start with an empty data directory"),
+        FatalError::SecondCluster { .. } => Failure::new(Exit::Precondition, fatal.to_string()),
+        _ => Failure::new(Exit::General, fatal.to_string())
+            .hint("look at the disk, then start the server again: it finds out what the disk holds"),
+    }
 }
 
 fn config_failure(error: ConfigError) -> Failure {

@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Finished, Process, Server, run, run_with_input, varve};
+use crate::support::{
+    DEADLINE, Finished, Process, Server, free_port, loopback_of_its_own, run, run_with_input, varve,
+    wait_until,
+};
 
 /// A cluster by `varve dev`, of a user with a home of its own.
 struct Dev {
@@ -89,13 +92,6 @@ impl Dev {
 
 fn runs(pid: &str) -> bool {
     Command::new("kill").args(["-s", "0", pid]).stderr(Stdio::null()).status().unwrap().success()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < DEADLINE, "it does not come about that {what}");
-    }
 }
 
 #[test]
@@ -343,8 +339,9 @@ fn servers_started_alike_become_a_cluster_once_one_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("gossip.key");
     run(&mut varve(&["gossip", "keygen", key.to_str().unwrap()])).ok();
-    let gossip: Vec<String> = (0..3).map(|_| free_addr()).collect();
-    let rpc: Vec<String> = (0..3).map(|_| free_addr()).collect();
+    let host = loopback_of_its_own();
+    let addrs = || -> Vec<String> { (0..3).map(|_| format!("{host}:{}", free_port(host))).collect() };
+    let (gossip, rpc) = (addrs(), addrs());
     let join = gossip.join(",");
     // They are not ready before they have a cluster, so that nothing is waited for.
     let _servers: Vec<Process> = (0..3)
@@ -371,15 +368,4 @@ fn servers_started_alike_become_a_cluster_once_one_is_told() {
     });
     (0..3).for_each(|index| drop(at(index, &["cluster", "health", "--wait"]).ok()));
     at(2, &["cluster", "init"]).fails(6, "CLUSTER_EXISTS");
-}
-
-/// An address on loopback that is free for TCP and UDP alike.
-fn free_addr() -> String {
-    loop {
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = tcp.local_addr().unwrap();
-        if std::net::UdpSocket::bind(addr).is_ok() {
-            return addr.to_string();
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod contexts;
 mod crash;
 mod dev;
 mod exit_codes;
+mod faults;
 mod gossip_key;
 mod produce_consume;
 mod shell;

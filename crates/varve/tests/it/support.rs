@@ -1,6 +1,8 @@
 //! Processes that end with their test, and never outlive a deadline.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -58,6 +60,16 @@ impl Process {
         drop(self.0.stdin.take().unwrap());
     }
 
+    /// Its number, for `kill`.
+    pub(crate) fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
@@ -65,14 +77,14 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        let status = Command::new("kill").args(["-s", name, &self.id()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the end of a process whose outputs are closed, or not ours.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let (ended, watch) = channel::<()>();
-        let id = self.0.id().to_string();
+        let id = self.id();
         let watchdog = thread::spawn(move || {
             let timed_out = watch.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout);
             if timed_out {
@@ -226,6 +238,40 @@ impl Server {
             0
         }
     }
+}
+
+/// Asks again and again, with what is asked as the pause.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < DEADLINE, "it does not come about that {what}");
+    }
+}
+
+/// An address on loopback that nobody else uses, so that ports on it stay free while nobody listens. Where there is only one
+/// address on loopback, that one.
+pub(crate) fn loopback_of_its_own() -> Ipv4Addr {
+    if !cfg!(target_os = "linux") {
+        return Ipv4Addr::LOCALHOST;
+    }
+    let [_, _, _, _, _, a, b, c] = random().to_be_bytes();
+    // Neither the one that all use, nor one that could stand for a network.
+    Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
+}
+
+/// A port that is free for TCP and UDP alike, and that the system gives to nobody who does not name it.
+pub(crate) fn free_port(host: Ipv4Addr) -> u16 {
+    loop {
+        let port = 10_000 + u16::try_from(random() % 20_000).unwrap();
+        if TcpListener::bind((host, port)).is_ok() && UdpSocket::bind((host, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// Lines as they come, with their ends.
