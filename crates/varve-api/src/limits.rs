@@ -13,6 +13,9 @@ pub const CONSUME_BYTES_MAX: usize = 1024 * 1024;
 /// Longest wait for a first record that a Consume may ask for, in milliseconds.
 pub const CONSUME_WAIT_MS_MAX: u64 = 60_000;
 
+/// How often a server that is watched for the servers says that it is there, in milliseconds, where there is nothing to tell.
+pub const WATCH_HEARTBEAT_MS: u64 = 1000;
+
 /// Shortest interval between heartbeats that a ConsumeStream may ask for, in milliseconds.
 pub const HEARTBEAT_MS_MIN: u64 = 100;
 

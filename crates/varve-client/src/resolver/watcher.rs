@@ -6,12 +6,17 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tonic::{Response, Status};
 use varve_api::error::{ApiError, Reason};
+use varve_api::limits::WATCH_HEARTBEAT_MS;
 use varve_api::v1;
 
 use super::Resolver;
 use crate::backoff::Backoff;
 use crate::client::{at, cluster_service};
 use crate::connection::Connection;
+
+/// How long a server that has said that it is there may say nothing before another is watched. One that stands still would
+/// else be noticed only by the connection's keep-alive, and until then the client would wait for a leader that has gone.
+const SILENCE_MAX: Duration = Duration::from_millis(3 * WATCH_HEARTBEAT_MS);
 
 /// The task that follows the cluster's servers. It ends with this.
 #[derive(Debug)]
@@ -65,12 +70,13 @@ impl Resolver {
                 Ok(Err(status)) => return at(addr, ApiError::from_status(&status)),
                 Err(_) => return ApiError::new(Reason::Deadline, "server tells nothing"),
             };
-            // After the first, which comes at once, there is no saying when the next change is. A server that vanishes is
-            // noticed by the connection's keep-alive.
-            due = Duration::MAX;
+            // The first comes at once. After that there is no saying when the next change is, but for servers that speak in
+            // between.
+            due = if message.servers.is_none() || due == SILENCE_MAX { SILENCE_MAX } else { Duration::MAX };
             backoff.reset();
             self.answered(addr);
-            self.take(&message.servers.unwrap_or_default(), addr, false);
+            let Some(servers) = message.servers else { continue };
+            self.take(&servers, addr, false);
             self.state().is_watched = true;
         }
     }

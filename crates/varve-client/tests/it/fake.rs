@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) is_uninitialized: bool,
     /// Servers cannot be watched.
     pub(crate) unwatchable: bool,
+    /// Servers that are watched say that they are there, and then nothing more.
+    pub(crate) falls_silent: bool,
     /// Calls about a partition that a server might have handed on, each a way around.
     pub(crate) forwardable: Vec<&'static str>,
     /// Which servers took streams of readers, in order.

@@ -51,6 +51,20 @@ async fn another_server_is_watched_when_one_dies() {
 }
 
 #[tokio::test]
+async fn another_server_is_watched_when_one_stands_still() {
+    within(async {
+        let cluster = FakeCluster::start(3, 1).await;
+        cluster.state().falls_silent = true;
+        let client = connect(&cluster).await;
+        until(|| cluster.state().calls.get("watch_servers") == Some(&1)).await;
+        cluster.state().falls_silent = false;
+        until(|| cluster.watchers() == 1).await;
+        append(&client).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_that_comes_back_elsewhere_is_found_there() {
     within(async {
         let mut cluster = FakeCluster::start(3, 1).await;

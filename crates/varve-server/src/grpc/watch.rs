@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use varve_api::error::ApiError;
+use varve_api::limits::WATCH_HEARTBEAT_MS;
 use varve_api::v1;
 
 use crate::cluster::ClusterView;
@@ -14,7 +15,10 @@ use crate::drain::Drain;
 /// How often it is looked whether anything changed. What is watched has several sources, and none changes often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The servers now, and again whenever they have changed. Ends with an error when the node is about to stop.
+/// After how long without a change those who watch are told that this node is there.
+const HEARTBEAT: Duration = Duration::from_millis(WATCH_HEARTBEAT_MS);
+
+/// The servers now, and again whenever they have changed; where they do not, a word now and then without them. Ends with an error when the node is about to stop.
 pub(crate) fn servers(
     view: ClusterView,
     drain: Drain,
@@ -29,15 +33,16 @@ async fn watch(
     drain: Drain,
     changes: mpsc::Sender<Result<v1::WatchServersResponse, ApiError>>,
 ) {
-    let mut last = None;
+    let (mut last, mut said_at) = (None, Instant::now());
     loop {
-        let servers = view.servers();
-        if last.as_ref() != Some(&servers) {
-            let response = v1::WatchServersResponse { servers: Some(servers.clone()) };
+        let servers = Some(view.servers());
+        let has_changed = servers != last;
+        if has_changed || said_at.elapsed() >= HEARTBEAT {
+            let response = v1::WatchServersResponse { servers: servers.clone().filter(|_| has_changed) };
             if changes.send(Ok(response)).await.is_err() {
                 return;
             }
-            last = Some(servers);
+            (last, said_at) = (servers, Instant::now());
         }
         tokio::select! {
             biased;

@@ -41,6 +41,17 @@ async fn three_nodes_become_one_cluster_and_any_of_them_takes_any_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_the_servers_hears_each_second_that_the_server_is_there() {
+    let cluster = TestCluster::start(1).await;
+    let mut client = cluster.any().cluster.clone();
+    let mut watch = within(client.watch_servers(v1::WatchServersRequest {})).await.unwrap().into_inner();
+    let first = within(watch.message()).await.unwrap().unwrap();
+    assert_eq!(first.servers.unwrap().servers.len(), 1);
+    // What changes still, such as who leads, is told in between.
+    while within(watch.message()).await.unwrap().expect("it goes on").servers.is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_for_it_is_told_the_leader_instead_of_being_handed_on() {
     let cluster = TestCluster::start(3).await;
     cluster.create(3).await;

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
@@ -41,6 +41,10 @@ impl ClusterService for Node {
             let servers = Some(state.inner().get_servers());
             Some((Ok(v1::WatchServersResponse { servers }), (state, changes)))
         });
+        if self.state.inner().falls_silent {
+            let heartbeat = futures::stream::iter([Ok(v1::WatchServersResponse { servers: None })]);
+            return Ok(Response::new(Box::pin(heartbeat.chain(futures::stream::pending()))));
+        }
         Ok(Response::new(Box::pin(answers)))
     }
 
