@@ -412,7 +412,8 @@ async fn open_metadata(
         return Err(StartError::MetadataMissing { partitions: partitions.len() });
     }
     let founder = (peers.node() == FOUNDER).then_some(FOUNDER);
-    let group = GroupSettings { timing: config.timing, voters: founder.into_iter().collect() };
+    let voters = founder.into_iter().collect();
+    let group = GroupSettings { timing: config.timing, voters, ..GroupSettings::default() };
     let initial = MetadataMachine::default();
     MetadataLog::join(env, storage, Metadata::CONTROLLER, peers, &group, initial).await.map_err(|error| {
         match error {

@@ -10,7 +10,7 @@ use tokio::time::{interval, sleep, timeout};
 use varve_api::TopicName;
 use varve_controller::Metadata;
 use varve_env::Env;
-use varve_record::{NodeId, PartitionId};
+use varve_record::{NodeId, PartitionId, Term};
 use varve_replica::{GroupSettings, GroupTiming, OpenReplicaError, Partition, Peers};
 use varve_storage::{OpenError, Storage};
 
@@ -38,6 +38,8 @@ struct Wanted {
     topic: TopicName,
     effective: Effective,
     voters: BTreeSet<NodeId>,
+    /// The last term that it is known to have been led in.
+    led_in: Term,
     /// Damage was found in it before, and it was not made anew since.
     damaged: bool,
 }
@@ -152,7 +154,8 @@ impl Owner {
                     let voters =
                         if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
                     let damaged = placement.damaged.contains(&this);
-                    wanted.insert(*id, Wanted { id: *id, topic: topic.clone(), effective, voters, damaged });
+                    let (topic, led_in) = (topic.clone(), placement.term);
+                    wanted.insert(*id, Wanted { id: *id, topic, effective, voters, led_in, damaged });
                 }
             }
         }
@@ -183,9 +186,9 @@ impl Owner {
     }
 
     async fn open_one(&self, wanted: Wanted) -> Slot {
-        let Wanted { id, topic, effective, voters, damaged } = wanted;
+        let Wanted { id, topic, effective, voters, led_in, damaged } = wanted;
         let settings = effective.partition();
-        let group = GroupSettings { timing: self.timing, voters };
+        let group = GroupSettings { timing: self.timing, voters, led_in };
         let opened = if damaged {
             Partition::open_damaged(&self.env, &self.storage, id, settings).await
         } else {
