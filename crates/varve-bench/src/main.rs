@@ -1,33 +1,47 @@
 //! Varve measured beside the limits of the machine it runs on.
 //!
 //! A figure means little without what the machine could do at that moment: each is printed beside its limit, measured in the same
-//! run. The server is the real binary in a process of its own, found beside this one (`cargo build --release` makes both).
+//! run. A server is the real binary in a process of its own, found beside this one (`cargo build --release` makes both).
 //! `README.md` holds the figures and says how they were had.
 
+mod idle;
 mod limits;
-mod measure;
+mod loads;
 mod report;
-mod server;
+mod servers;
 mod statistics;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Measures a Varve server, started for this, beside the limits of the machine.
+/// Measures Varve servers, started for this, beside the limits of the machine.
 #[derive(Debug, Parser)]
 #[command(name = "varve-bench", version)]
 struct Args {
-    /// Where the data directory is made, and removed again; the system's temporary directory if absent.
-    #[arg(long)]
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Where the data directories are made, and removed again; the system's temporary directory if absent.
+    #[arg(long, global = true)]
     dir: Option<PathBuf>,
     /// The server's binary; the `varve` beside this program if absent.
-    #[arg(long)]
+    #[arg(long, global = true)]
     varve: Option<PathBuf>,
     /// A tenth of the work, to see that it runs.
-    #[arg(long)]
+    #[arg(long, global = true)]
     quick: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum What {
+    /// One server (what is measured if nothing is said).
+    Node,
+    /// Three servers, each with a replica of all that is written.
+    Cluster,
+    /// What one server and three cost that nobody uses.
+    Idle,
 }
 
 /// Why there are no figures.
@@ -58,5 +72,11 @@ fn run(args: &Args) -> Result<Report, Failure> {
     };
     let scale = if args.quick { 10 } else { 1 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure::all(&binary, dir.path(), scale))
+    runtime.block_on(async {
+        match args.what.unwrap_or(What::Node) {
+            What::Node => loads::all(&binary, dir.path(), scale, 1).await,
+            What::Cluster => loads::all(&binary, dir.path(), scale, 3).await,
+            What::Idle => idle::all(&binary, dir.path(), u32::try_from(scale)?).await,
+        }
+    })
 }

@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-/// The median of some measurements.
-pub(crate) fn median(samples: &mut [Duration]) -> Duration {
-    quantile(samples, 50)
-}
-
 /// The smallest measurement that is not exceeded by `percent` of all.
 pub(crate) fn quantile(samples: &mut [Duration], percent: usize) -> Duration {
     samples.sort_unstable();
@@ -33,7 +28,7 @@ mod tests {
     #[test]
     fn quantiles_are_nearest_ranks() {
         let mut samples: Vec<_> = (1..=100).map(Duration::from_secs).collect();
-        assert_eq!(median(&mut samples), Duration::from_secs(50));
+        assert_eq!(quantile(&mut samples, 50), Duration::from_secs(50));
         assert_eq!(quantile(&mut samples, 99), Duration::from_secs(99));
         assert_eq!(quantile(&mut [Duration::from_secs(7)], 1), Duration::from_secs(7));
         assert_eq!(quantile(&mut [], 50), Duration::ZERO);
