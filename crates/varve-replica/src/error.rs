@@ -24,6 +24,12 @@ pub enum OpenReplicaError {
         /// The partition.
         id: PartitionId,
     },
+    /// It could not go on, and is to be opened again once nobody uses what it was.
+    #[error("the replica of partition {id} has failed, and is being opened again")]
+    Failed {
+        /// The partition.
+        id: PartitionId,
+    },
     /// It could not begin its term.
     #[error("cannot begin a term: {0}")]
     Begin(ProduceError),

@@ -97,12 +97,28 @@ impl Partition {
                 drop(tokio::spawn(proposer.run(queue)));
                 Lead::Group(group)
             }
-            Err(damage) => {
-                let noted = log.clone();
-                let state = env.blocking.run(move || last_known(&noted)).await;
-                drop(tokio::spawn(refuse(queue, damage)));
-                Lead::Alone(Replica::idle(log, state))
-            }
+            Err(damage) => idle(env, log, queue, damage).await,
+        };
+        Ok(Self::over(env, id, lead, proposals, settings.retention))
+    }
+
+    /// Opens a partition of which it is known that it is damaged, though an open may not see it: it can be read where it is
+    /// sound, takes nothing, and keeps out of its group.
+    ///
+    /// # Errors
+    /// As [`Partition::join`].
+    pub async fn open_damaged(
+        env: &Env,
+        storage: &Storage,
+        id: PartitionId,
+        settings: PartitionSettings,
+    ) -> Result<Self, OpenReplicaError> {
+        let log = open_log(env, storage, id, settings.log).await?;
+        let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
+        log.distrust();
+        let lead = match log.damage() {
+            Some(damage) => idle(env, log, queue, damage).await,
+            None => Lead::Alone(Replica::idle(log, State::unknown())),
         };
         Ok(Self::over(env, id, lead, proposals, settings.retention))
     }
@@ -170,6 +186,9 @@ impl Partition {
     /// Where the partition shuts down first.
     pub async fn recovered(&self) -> Result<(), ReadError> {
         let Lead::Group(group) = &self.shared.lead else { return Ok(()) };
+        if self.log().damage().is_some() {
+            return Ok(());
+        }
         while !self.shared.is_recovered.load(Ordering::Acquire) {
             match group.linearize().await {
                 Ok(()) => self.shared.is_recovered.store(true, Ordering::Release),
@@ -199,8 +218,12 @@ impl Partition {
     ) -> Result<ReadBatches, ReadError> {
         let Progress { high_watermark, log_start_offset, leader, .. } = self.progress();
         if from >= high_watermark && leader.is_none() {
-            // Where the end of the log is lost, what is asked for may be part of it: that is damage, and no tail to wait at.
+            // Where the end of the log is lost, what is asked for may be part of it: that is damage, and no tail to wait at. Nor
+            // does anything come to a damaged replica, which is in no group.
             self.read_log(from, Offset::MAX, 1).await?;
+            if let Some(damage) = self.log().damage() {
+                return Err(ReadError::Damaged(damage));
+            }
         }
         self.check_range(from)?;
         let until = until.map_or(high_watermark, |until| until.min(high_watermark));
@@ -366,6 +389,12 @@ impl Partition {
         self.shared.lead.group()?.transfer_leadership(to).await
     }
 
+    /// Whether it takes part in its group, as opposed to one that is alone, damaged, or has stopped.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        self.shared.lead.group().is_ok() && !self.has_stopped()
+    }
+
     /// Whether it takes part in its group no more: it was stopped, or could not go on.
     #[must_use]
     pub fn has_stopped(&self) -> bool {
@@ -441,6 +470,14 @@ impl Partition {
     }
 }
 
+/// A damaged replica, which is read and nothing else.
+async fn idle(env: &Env, log: PartitionLog, proposals: mpsc::Receiver<Proposal>, damage: Damage) -> Lead {
+    let noted = log.clone();
+    let state = env.blocking.run(move || last_known(&noted)).await;
+    drop(tokio::spawn(refuse(proposals, damage)));
+    Lead::Alone(Replica::idle(log, state))
+}
+
 /// Refuses whatever is proposed to a damaged replica.
 async fn refuse(mut proposals: mpsc::Receiver<Proposal>, damage: Damage) {
     while let Some(proposal) = proposals.recv().await {
@@ -461,11 +498,12 @@ impl Follower {
     /// Returns once the high watermark is at least `offset`; the caller bounds the time.
     ///
     /// # Errors
-    /// Where the partition shuts down first.
+    /// Where the partition shuts down, or fails, first.
     pub async fn past(&mut self, offset: Offset) -> Result<Progress, ReadError> {
-        match self.0.wait_for(|state| state.progress.high_watermark >= offset).await {
-            Ok(state) => Ok(state.progress),
-            Err(_) => Err(ReadError::ShuttingDown),
+        let is_past = |state: &State| state.progress.high_watermark >= offset;
+        match self.0.wait_for(|state| state.stopped || is_past(state)).await {
+            Ok(state) if is_past(&state) => Ok(state.progress),
+            _ => Err(ReadError::ShuttingDown),
         }
     }
 

@@ -66,12 +66,18 @@ pub enum StartError {
     },
     /// The metadata are gone, but partitions are there, or a vote says that the metadata were.
     #[error(
-        "the data directory holds {partitions} partitions but not the metadata that say what they are: restore its directory partitions/0000000000"
+        "the data directory holds {partitions} partitions but not the metadata that say what they are: if other nodes of the cluster run, start with an empty data directory (this node then joins as a new one, and is sent what it shall hold); otherwise restore the directory partitions/0000000000"
     )]
     MetadataMissing {
         /// How many partitions there are.
         partitions: usize,
     },
+    /// The metadata here are damaged. They are not repaired in place: the other nodes must not count on what this one has
+    /// voted for and acknowledged, and so it comes back under a new id.
+    #[error(
+        "the metadata in the data directory are damaged: {0}; if other nodes of the cluster run, start with an empty data directory (this node then joins as a new one, and is sent what it shall hold); otherwise restore the directory partitions/0000000000"
+    )]
+    MetadataDamaged(OpenReplicaError),
     /// The metadata could not be opened. Without them no topic is known, so nothing is served.
     #[error("cannot open the metadata: {0}")]
     Metadata(OpenReplicaError),
@@ -100,6 +106,9 @@ pub enum FatalError {
     /// The disk refused a write or a sync. Only a new start finds out what the disk holds.
     #[error("storage has stopped: {0}")]
     Storage(StopReason),
+    /// The metadata's log has failed here. Only a new start finds out what the disk holds.
+    #[error("the replica of the metadata has failed: start the node again")]
+    Metadata,
     /// The cluster has taken the node out, or given its name to another.
     #[error("{identity} was taken out of its cluster: it is no longer needed")]
     TakenOut {

@@ -83,6 +83,12 @@ pub const LEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a partition that could not be opened is tried again.
 pub const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether a partition has failed, or found damage.
+pub const FAILURE_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long a leader that has found damage in its copy waits for another to lead.
+pub const DAMAGED_HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a stopping node tries to hand leadership over.
 pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 

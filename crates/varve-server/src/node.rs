@@ -19,15 +19,15 @@ use varve_controller::Metadata;
 use varve_env::Env;
 use varve_net::{Mux, PeerClient, PeerIdentity, Protocol, serve_peer};
 use varve_record::NodeId;
-use varve_replica::{GroupSettings, Partition, Peers, WireNetwork};
-use varve_storage::Storage;
+use varve_replica::{GroupSettings, OpenReplicaError, Partition, Peers, WireNetwork};
+use varve_storage::{ReadError, Storage};
 
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
 use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Shared, Workshop};
 use crate::identity::{FOUNDER, NodeFile};
-use crate::limits::{CLOSE_TIMEOUT, HAND_OVER_TIMEOUT, PEER_CONNECTIONS_MAX};
+use crate::limits::{CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, PEER_CONNECTIONS_MAX};
 use crate::topics::{Defaults, MetadataLog, MetadataMachine, ProducerIds, Slot, Topics};
 use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, seat};
 
@@ -118,6 +118,7 @@ impl Node {
             view.presence.clone(),
             metadata.follow(),
         ));
+        tasks.spawn(watch_over_metadata(metadata.clone(), fatal.clone()));
         // Whoever leads the controller keeps it, ready itself or not.
         tasks.spawn(cluster::keep(view.clone(), config.replacement_delay));
         seat::take(&view, &forwarder, &config, &reached_at).await?;
@@ -411,11 +412,17 @@ async fn open_metadata(
         return Err(StartError::MetadataMissing { partitions: partitions.len() });
     }
     let founder = (peers.node() == FOUNDER).then_some(FOUNDER);
-    let group = GroupSettings { timing: config.timing, voters: founder.into_iter().collect() };
+    let voters = founder.into_iter().collect();
+    let group = GroupSettings { timing: config.timing, voters, ..GroupSettings::default() };
     let initial = MetadataMachine::default();
-    MetadataLog::join(env, storage, Metadata::CONTROLLER, peers, &group, initial)
-        .await
-        .map_err(StartError::Metadata)
+    MetadataLog::join(env, storage, Metadata::CONTROLLER, peers, &group, initial).await.map_err(|error| {
+        match error {
+            OpenReplicaError::Replay(ReadError::Damaged(_)) | OpenReplicaError::Lost { .. } => {
+                StartError::MetadataDamaged(error)
+            }
+            error => StartError::Metadata(error),
+        }
+    })
 }
 
 async fn listen(env: &Env, config: &NodeConfig) -> Result<Mux, StartError> {
@@ -465,6 +472,14 @@ async fn serve(
         Ok(()) if !stop.is_cancelled() => fail(&fatal, FatalError::Server("the listener ended".to_owned())),
         Ok(()) => {}
     }
+}
+
+/// A node whose metadata follow nobody any more would serve what is no longer so.
+async fn watch_over_metadata(metadata: MetadataLog, fatal: watch::Sender<Option<FatalError>>) {
+    while !metadata.has_stopped() {
+        sleep(FAILURE_LOOK_INTERVAL).await;
+    }
+    fail(&fatal, FatalError::Metadata);
 }
 
 /// A node whose storage has failed still answers, but nobody should ask it.

@@ -228,6 +228,26 @@ impl Storage {
         Ok(!is_here && departure::is_noted(disk, &dir)?)
     }
 
+    /// Whether a partition that was removed or quarantined here is here again, and not yet known to have all that it had: see
+    /// [`Storage::has_returned`]. Blocks.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn is_returning(&self, id: PartitionId) -> Result<bool, OpenError> {
+        let (disk, dir) = (&*self.0.shared.disk, self.partition_dir(id));
+        let is_here = disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))?;
+        Ok(is_here && departure::is_noted(disk, &dir)?)
+    }
+
+    /// A partition that came back has all that it had, durably. If it is lost from now on, that is not because it was given up.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn has_returned(&self, id: PartitionId) -> Result<(), OpenError> {
+        Ok(departure::forget(&*self.0.shared.disk, &self.partition_dir(id))?)
+    }
+
     /// The durable votes of all groups.
     #[must_use]
     pub fn votes(&self) -> &VoteStore {
@@ -342,8 +362,6 @@ impl Storage {
         if !shared.disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
             return Err(OpenError::NoSuchPartition { id });
         }
-        // If it is lost from now on, that is not because it was given up.
-        departure::forget(&*shared.disk, &dir)?;
         let queue = Arc::clone(&self.0.queues[(id.get() % self.0.queues.len() as u64) as usize]);
         let parts = recover(shared, &dir, id, &config)?;
         let log = LogInner::new(id, dir, config, Arc::clone(shared), queue, parts);
@@ -449,7 +467,9 @@ fn clear_partitions(env: &Env, dir: &Path, votes: &VoteStore) -> Result<(), File
         if entry.is_dir && bare.is_some_and(|name| parse_partition(name).is_some()) {
             env.disk.remove_dir_all(&path).map_err(|e| FileError::new("remove", &path, e))?;
         } else if let Some(id) = departure::parse_note(&entry.name).filter(|_| !entry.is_dir) {
-            if votes.get(id).is_none() {
+            let is_here = env.disk.exists(&dir.join(partition_name(id)));
+            let is_here = is_here.map_err(|e| FileError::new("look for", &path, e))?;
+            if votes.get(id).is_none() && !is_here {
                 env.disk.remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
             }
         } else if parse_partition(&entry.name).is_none() && !departure::is_quarantined(&entry.name) {

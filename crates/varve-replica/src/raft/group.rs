@@ -8,6 +8,7 @@ use super::log_store::LogStore;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
 use super::proposer::RETRY_PAUSE;
+use super::returning::Returning;
 use super::settings::{GroupSettings, GroupTiming};
 use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Machine};
@@ -57,6 +58,7 @@ pub(crate) struct Group {
     command_check: Option<CommandCheck>,
     /// Room for commands that wait for the leader.
     handed_over: Semaphore,
+    returning: Returning,
 }
 
 impl Group {
@@ -75,7 +77,11 @@ impl Group {
         let (command_check, entries_kept) = applier
             .commands()
             .map_or((None, 0), |commands| (Some(commands.check()), commands.entries_kept()));
-        let config = settings.timing.config(entries_kept).validate().map_err(|error| begin(&error))?;
+        let asked = storage.clone();
+        let is_returning = env.blocking.run(move || asked.is_returning(id)).await?;
+        let mut config = settings.timing.config(entries_kept);
+        config.enable_elect = !is_returning;
+        let config = config.validate().map_err(|error| begin(&error))?;
         let snapshot_due = Arc::new(Notify::new());
         if command_check.is_some() {
             let file = SnapshotFile::new(log.clone(), env.blocking);
@@ -116,13 +122,18 @@ impl Group {
             timing: settings.timing,
             command_check,
             handed_over: Semaphore::new(HANDED_OVER_MAX),
+            returning: Returning::new(is_returning, settings.led_in),
         });
         peers.add(id, &group);
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
         let alone_max = settings.timing.alone_max();
         drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
         drop(tokio::spawn(clear_up(Arc::downgrade(&group), snapshot_due)));
-        group.found(&settings.voters).await.map_err(|error| begin(&error))?;
+        if is_returning {
+            drop(tokio::spawn(learn(Arc::downgrade(&group), storage.clone())));
+        } else {
+            group.found(&settings.voters).await.map_err(|error| begin(&error))?;
+        }
         if is_founder {
             drop(tokio::spawn(name_members(Arc::downgrade(&group))));
         }
@@ -242,6 +253,9 @@ impl Group {
                 Request::Propose(_) => Ok(PeerResponse(Response::Proposed(Err(ProduceError::DiskFull)))),
                 _ => Err(stopped(&"it waits for room on its disk")),
             };
+        }
+        if !self.returning.hears(&request.request) {
+            return Err(stopped(&"it is coming back, and learns first what it had"));
         }
         let response = match request.request {
             Request::Append(append) => {
@@ -371,6 +385,26 @@ impl Group {
         }
     }
 
+    /// Has a replica that came back take part as any other, once all that was committed when it began is durable here.
+    async fn return_fully(&self, storage: &Storage) -> Result<(), ()> {
+        if !self.returning.believes(self.leadership.borrow().term) {
+            return Err(());
+        }
+        self.linearize().await.map_err(drop)?;
+        let last = self.applied.borrow().last;
+        if let Some(last) = last {
+            durable(&self.log, last).await.map_err(drop)?;
+        }
+        let (storage, id) = (storage.clone(), self.id);
+        let noted = self.blocking.run(move || storage.has_returned(id)).await;
+        noted.map_err(
+            |error| tracing::warn!(partition = %self.id, %error, "cannot note that a replica has returned"),
+        )?;
+        self.returning.end();
+        self.raft.runtime_config().elect(true);
+        Ok(())
+    }
+
     /// Notes durably how far entries were applied here, so that a start need not begin at the first one.
     async fn mark(&self) {
         if self.command_check.is_some() {
@@ -404,6 +438,18 @@ impl Drop for Group {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Sees a replica that came back through, for as long as it runs.
+async fn learn(group: std::sync::Weak<Group>, storage: Storage) {
+    loop {
+        let Some(group) = group.upgrade().filter(|group| !group.has_stopped()) else { return };
+        if group.return_fully(&storage).await.is_ok() {
+            return;
+        }
+        drop(group);
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 

@@ -23,6 +23,7 @@ mod peer;
 mod peers;
 mod proposal;
 mod proposer;
+mod returning;
 mod settings;
 mod silence;
 mod state_machine;

@@ -3,7 +3,7 @@
 use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use varve_record::NodeId;
+use varve_record::{NodeId, Term};
 
 /// When a group's members take each other for gone. The same on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct GroupSettings {
     /// The voters of a new group: each of them, and nobody else, is given the same ones. Empty for a replica that joins a
     /// group, which is told by the leader, and ignored where there is a log already.
     pub voters: BTreeSet<NodeId>,
+    /// A term in which the group is known to have been led. A replica that was given up here and comes back follows no leader
+    /// of an earlier one.
+    pub led_in: Term,
 }
 
 impl GroupTiming {

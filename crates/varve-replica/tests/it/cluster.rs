@@ -72,7 +72,8 @@ impl Cluster {
         let storage = Storage::open(&env, Path::new("/data"), StorageConfig::default()).unwrap();
         let peers = Peers::new(node, self.network.of(node));
         self.network.plug(&peers);
-        let group = GroupSettings { timing: TIMING, voters: self.founders.clone() };
+        let group =
+            GroupSettings { timing: TIMING, voters: self.founders.clone(), ..GroupSettings::default() };
         let partition = Partition::join(&env, &storage, GROUP, &peers, self.settings.clone(), &group);
         let partition = within(partition).await.unwrap();
         drop(self.nodes.insert(node, Node { disk, partition, storage, peers }));

@@ -46,7 +46,7 @@ impl Nodes {
         let peers = Peers::new(node, self.network.of(node));
         self.network.plug(&peers);
         let timing = GroupTiming { heartbeat_ms: 50, election_ms: 300 };
-        let group = GroupSettings { timing, voters: self.voters.clone() };
+        let group = GroupSettings { timing, voters: self.voters.clone(), ..GroupSettings::default() };
         let log = within(CommandLog::join(&env, &storage, ID, &peers, &group, Sum::default())).await.unwrap();
         drop(self.nodes.insert(node, Node { disk, log, _storage: storage }));
     }

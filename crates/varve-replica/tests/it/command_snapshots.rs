@@ -62,7 +62,7 @@ async fn try_start(
     let peers = Peers::new(node, network.of(node));
     network.plug(&peers);
     let timing = GroupTiming { heartbeat_ms: 50, election_ms: 300 };
-    let group = GroupSettings { timing, voters: BTreeSet::from([FIRST]) };
+    let group = GroupSettings { timing, voters: BTreeSet::from([FIRST]), ..GroupSettings::default() };
     let joined = CommandLog::join_with(&env, &storage, ID, &peers, &group, Sum::default(), settings());
     Ok(Node { disk, log: within(joined).await?, _storage: storage })
 }

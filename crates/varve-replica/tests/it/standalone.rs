@@ -23,7 +23,7 @@ fn settings() -> PartitionSettings {
 
 fn group(voters: &[NodeId]) -> GroupSettings {
     let timing = GroupTiming { heartbeat_ms: 50, election_ms: 300 };
-    GroupSettings { timing, voters: voters.iter().copied().collect() }
+    GroupSettings { timing, voters: voters.iter().copied().collect(), ..GroupSettings::default() }
 }
 
 async fn append(partition: &Partition, value: &str) -> Produced {

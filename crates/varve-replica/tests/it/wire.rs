@@ -69,7 +69,8 @@ impl Host {
 
     fn group(&self, voters: &[u64]) -> GroupSettings {
         let timing = GroupTiming { heartbeat_ms: 50, election_ms: 300 };
-        GroupSettings { timing, voters: voters.iter().copied().map(NodeId::new).collect() }
+        let voters = voters.iter().copied().map(NodeId::new).collect();
+        GroupSettings { timing, voters, ..GroupSettings::default() }
     }
 
     async fn partition(&self, voters: &[u64]) -> Partition {

@@ -153,6 +153,7 @@ pub(crate) fn open_error(error: &OpenReplicaError, at: At<'_>) -> ApiError {
             ApiError::new(Reason::DiskFull, message).retry_after(DISK_FULL_RETRY)
         }
         OpenReplicaError::Begin(error) => ApiError { message, ..produce_error(error.clone(), at) },
+        OpenReplicaError::Failed { .. } => ApiError::new(Reason::NoLeader, message),
         OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)) => data_loss(message, damage),
         OpenReplicaError::Storage(_)
         | OpenReplicaError::Replay(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 use varve_api::error::{ApiError, Reason, meta};
-use varve_record::NodeId;
+use varve_record::{NodeId, PartitionId};
 use varve_replica::Partition;
 
 use super::Shared;
@@ -103,10 +103,10 @@ impl Shared {
                 Some(leader) => self.away(leader),
                 None => {
                     let status = partition.status();
-                    // Damaged or failed, it says so itself where nobody else can serve the call.
-                    let here =
-                        (status.damage.is_some() || status.stopped).then(|| Route::Here(partition.clone()));
-                    here.map(|here| elsewhere().unwrap_or(here))
+                    let ails = status.damage.is_some() || status.stopped;
+                    // Damaged or failed, it says so itself where nobody else will ever serve the call.
+                    let here = || (!self.has_others(id)).then(|| Route::Here(partition.clone()));
+                    if ails { elsewhere().or_else(here) } else { None }
                 }
             },
             Slot::Failed(error) => match elsewhere() {
@@ -115,6 +115,15 @@ impl Shared {
             },
             Slot::Elsewhere => elsewhere(),
         })
+    }
+
+    /// Whether other nodes have a partition, one of which will lead it.
+    fn has_others(&self, id: PartitionId) -> bool {
+        let state = self.view.state();
+        state
+            .0
+            .placement(id)
+            .is_some_and(|placement| placement.hosting().any(|node| node != self.view.this()))
     }
 
     fn away(&self, node: NodeId) -> Option<Route> {

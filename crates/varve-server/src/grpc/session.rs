@@ -269,7 +269,13 @@ impl Session {
         let mut taken = Vec::new();
         let mut left = bytes_max;
         while left > 0 && !self.ended() {
-            let Some(mut unpacked) = self.next_unpacked(bytes_max).await? else { break };
+            let mut unpacked = match self.next_unpacked(bytes_max).await {
+                Ok(Some(unpacked)) => unpacked,
+                Ok(None) => break,
+                // What comes before a flaw is sound; the next piece runs into it.
+                Err(_) if !taken.is_empty() => break,
+                Err(error) => return Err(error),
+            };
             match self.take_from(&mut unpacked, &mut taken, &mut left)? {
                 Finished::Batch => {}
                 Finished::Piece => self.unpacked = Some(unpacked),

@@ -3,21 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep, timeout};
 use varve_api::TopicName;
 use varve_controller::Metadata;
 use varve_env::Env;
-use varve_record::{NodeId, PartitionId};
-use varve_replica::{GroupSettings, GroupTiming, Partition, Peers};
+use varve_record::{NodeId, PartitionId, Term};
+use varve_replica::{GroupSettings, GroupTiming, OpenReplicaError, Partition, Peers};
 use varve_storage::{OpenError, Storage};
 
 use super::topic::Slot;
 use super::{Defaults, Effective, Published, Topic, TopicMap};
 use crate::OPENING_MAX;
 use crate::cluster::ClusterView;
-use crate::limits::REOPEN_INTERVAL;
+use crate::limits::{DAMAGED_HAND_OVER_TIMEOUT, FAILURE_LOOK_INTERVAL, REOPEN_INTERVAL};
 
 pub(crate) struct Owner {
     env: Env,
@@ -37,6 +38,10 @@ struct Wanted {
     topic: TopicName,
     effective: Effective,
     voters: BTreeSet<NodeId>,
+    /// The last term that it is known to have been led in.
+    led_in: Term,
+    /// Damage was found in it before, and it was not made anew since.
+    damaged: bool,
 }
 
 impl Owner {
@@ -63,11 +68,50 @@ impl Owner {
         let mut metadata = self.view.metadata.follow();
         loop {
             metadata.borrow_and_update();
+            self.withdraw().await;
             self.follow().await;
             tokio::select! {
                 changed = metadata.changed() => if changed.is_err() { return },
+                () = self.failure() => {}
                 // What could not be opened is tried again.
                 () = sleep(REOPEN_INTERVAL), if self.hosted.values().any(|slot| matches!(slot, Slot::Failed(_))) => {}
+            }
+        }
+    }
+
+    /// Returns once a partition has failed, or has found damage while it takes part in its group.
+    async fn failure(&self) {
+        let mut looks = interval(FAILURE_LOOK_INTERVAL);
+        loop {
+            looks.tick().await;
+            if self.open_partitions().any(|(_, partition)| Failure::of(partition).is_some()) {
+                return;
+            }
+        }
+    }
+
+    fn open_partitions(&self) -> impl Iterator<Item = (PartitionId, &Partition)> {
+        self.hosted.iter().filter_map(|(id, slot)| match slot {
+            Slot::Open(partition) => Some((*id, partition)),
+            Slot::Failed(_) | Slot::Elsewhere => None,
+        })
+    }
+
+    /// Takes what is damaged out of its group, and lets go of what has failed, so that it can be opened again.
+    async fn withdraw(&mut self) {
+        let failures = self.open_partitions().filter_map(|(id, partition)| {
+            let failure = Failure::of(partition)?;
+            Some((id, failure, partition.clone()))
+        });
+        let failures: Vec<_> = failures.collect();
+        let damaged = failures.iter().filter(|(_, failure, _)| *failure == Failure::Damaged);
+        drop(join_all(damaged.map(|(id, _, partition)| stand_down(*id, partition))).await);
+        for (id, failure, partition) in failures {
+            if failure == Failure::Stopped {
+                tracing::error!(partition_id = %id, "partition has failed: it is opened again");
+                partition.stop().await;
+                let error = Arc::new(OpenReplicaError::Failed { id });
+                self.hosted.insert(id, Slot::Failed(error));
             }
         }
     }
@@ -109,7 +153,9 @@ impl Owner {
                     let initial = placement.initial.contains(&this);
                     let voters =
                         if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
-                    wanted.insert(*id, Wanted { id: *id, topic: topic.clone(), effective, voters });
+                    let damaged = placement.damaged.contains(&this);
+                    let (topic, led_in) = (topic.clone(), placement.term);
+                    wanted.insert(*id, Wanted { id: *id, topic, effective, voters, led_in, damaged });
                 }
             }
         }
@@ -140,10 +186,15 @@ impl Owner {
     }
 
     async fn open_one(&self, wanted: Wanted) -> Slot {
-        let Wanted { id, topic, effective, voters } = wanted;
+        let Wanted { id, topic, effective, voters, led_in, damaged } = wanted;
         let settings = effective.partition();
-        let group = GroupSettings { timing: self.timing, voters };
-        match Partition::join(&self.env, &self.storage, id, &self.peers, settings, &group).await {
+        let group = GroupSettings { timing: self.timing, voters, led_in };
+        let opened = if damaged {
+            Partition::open_damaged(&self.env, &self.storage, id, settings).await
+        } else {
+            Partition::join(&self.env, &self.storage, id, &self.peers, settings, &group).await
+        };
+        match opened {
             Ok(partition) => {
                 if let Some(damage) = partition.status().damage {
                     tracing::error!(%topic, partition_id = %id, %damage, "partition is damaged here: it serves what is sound, takes nothing, and is to be made anew");
@@ -260,6 +311,37 @@ impl Owner {
             }
         }
     }
+}
+
+/// What keeps a partition from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// It has found damage, and takes part in its group still.
+    Damaged,
+    /// It takes part no more, although it is sound as far as is known.
+    Stopped,
+}
+
+impl Failure {
+    fn of(partition: &Partition) -> Option<Self> {
+        let status = partition.status();
+        match status.damage {
+            Some(_) => partition.takes_part().then_some(Self::Damaged),
+            None => status.stopped.then_some(Self::Stopped),
+        }
+    }
+}
+
+/// Ends the part of a damaged replica in its group, which another then leads. It stays open for what can be read of it.
+async fn stand_down(id: PartitionId, partition: &Partition) {
+    tracing::error!(partition_id = %id, "partition has found damage: it takes no part in its group any more");
+    let mut follower = partition.follow();
+    let term = follower.now().term;
+    if partition.transfer_leadership(None::<NodeId>).await.is_ok() {
+        let led = async { while follower.now().term == term && follower.changed().await.is_ok() {} };
+        drop(timeout(DAMAGED_HAND_OVER_TIMEOUT, led).await);
+    }
+    partition.stop().await;
 }
 
 /// Whether it is the same topic, altered at most: numbers of partitions are never used twice.

@@ -501,6 +501,19 @@ impl PartitionLog {
         self.0.lock().damage.clone()
     }
 
+    /// Takes the log for damaged because that is known from before: to open it does not find every damage again.
+    pub fn distrust(&self) {
+        let mut state = self.0.lock();
+        let damage = Damage {
+            file: self.0.dir.clone(),
+            position: 0,
+            first_index: state.first_index(),
+            last_index: None,
+            reason: "damage was found in it before",
+        };
+        state.note_damage(&damage);
+    }
+
     /// Whether the disk is full: batches are refused, and reads go on. What makes room (a trim, a small command) is refused
     /// only where nothing at all can be written.
     #[must_use]

@@ -66,6 +66,7 @@ fn a_quarantined_partition_lies_aside_with_all_its_files_and_may_be_made_again()
         assert!(matches!(gone, Err(OpenError::NoSuchPartition { .. })));
         storage.create_partition(PARTITION, world.config.clone()).unwrap();
         assert!(!storage.has_left(PARTITION).unwrap(), "it is here again");
+        storage.has_returned(PARTITION).unwrap();
     }
     assert!(matches!(submit(&log, vec![entry(1, 1)]), Err(AppendError::StorageStopped(_))));
     world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
@@ -87,7 +88,13 @@ fn a_removed_partition_has_left_and_a_lost_one_has_not() {
     let storage = world.open();
     assert!(storage.has_left(PARTITION).unwrap() && storage.votes().get(PARTITION).is_some());
     let log = storage.create_partition(PARTITION, world.config.clone()).unwrap();
+    assert!(storage.is_returning(PARTITION).unwrap());
     world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let storage = world.open();
+    assert!(storage.is_returning(PARTITION).unwrap(), "nobody has said that it has all again");
+    storage.has_returned(PARTITION).unwrap();
+    assert!(!storage.is_returning(PARTITION).unwrap());
+    world.crash(CrashMode::SyncedOnly, Some(storage), None);
     world.disk.remove_dir_all(&Path::new(DIR).join("partitions/0000000001")).unwrap();
     let storage = world.open();
     assert!(!storage.has_left(PARTITION).unwrap(), "it was here, and nobody gave it up");

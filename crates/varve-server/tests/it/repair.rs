@@ -1,0 +1,285 @@
+//! Copies that are damaged: found, taken out, set aside, and made anew.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use varve_api::error::{ApiError, Reason};
+use varve_api::v1;
+use varve_env::disk::{Disk, FaultyDisk, OpKind};
+use varve_record::{Batch, Compression};
+
+use crate::support::{TOPIC, batch, consume_from, encoded, values, within};
+use crate::test_cluster::{TestCluster, unforwarded, until};
+
+const BATCHES: u64 = 40;
+const RECORDS: u64 = 4;
+
+/// A cluster of three with a topic of many small segments, all of it on each node; and who leads.
+async fn loaded() -> (TestCluster, usize) {
+    let cluster = TestCluster::start_with(3, |_| {}).await;
+    let settings = v1::TopicSettings { segment_bytes: Some(64 * 1024), ..Default::default() };
+    let request = v1::CreateTopicRequest {
+        name: TOPIC.to_owned(),
+        partitions: 1,
+        replication_factor: 3,
+        settings: Some(settings),
+    };
+    cluster.create_topic(request).await;
+    for number in 0..BATCHES {
+        cluster.produce_request(1, encoded(&filled(number as u8, 4000))).await;
+    }
+    for number in 1..=3 {
+        cluster.stored(number, BATCHES * RECORDS).await;
+    }
+    let leader = cluster.leader().await;
+    (cluster, leader)
+}
+
+/// A batch of records that consist of one byte.
+fn filled(byte: u8, record_bytes: usize) -> Batch {
+    let value = vec![byte; record_bytes];
+    batch(&[value.as_slice(); RECORDS as usize], Compression::None)
+}
+
+/// Segments of the topic's partition, oldest first.
+fn segments(disk: &FaultyDisk) -> Vec<PathBuf> {
+    let is_segment = |path: &PathBuf| {
+        let of_topic = path.starts_with("/data/partitions/0000000001");
+        of_topic && path.extension().is_some_and(|end| end == "log")
+    };
+    disk.files().into_iter().filter(is_segment).collect()
+}
+
+/// Spoils a byte in the middle of a sealed segment.
+fn spoil(disk: &FaultyDisk) {
+    let segments = segments(disk);
+    assert!(segments.len() > 5, "{segments:?}");
+    disk.flip(&segments[2], 20_000, 0x40).unwrap();
+}
+
+fn quarantined(disk: &FaultyDisk) -> bool {
+    disk.files().iter().any(|path| path.to_string_lossy().contains("0000000001.quarantined-"))
+}
+
+/// Reads a node's own replica until it says that it is damaged; gives the offset.
+async fn read_up_to_damage(cluster: &TestCluster, number: usize) -> u64 {
+    let mut log = cluster.member(number).log.clone();
+    let mut offset = 0;
+    within(async {
+        loop {
+            match log.consume(unforwarded(consume_from(offset))).await {
+                Ok(piece) => {
+                    assert!(
+                        !piece.get_ref().records.is_empty(),
+                        "nothing at {offset}, and no word of damage"
+                    );
+                    offset = piece.get_ref().next_offset;
+                }
+                Err(status) => {
+                    let error = ApiError::from_status(&status);
+                    assert_eq!(error.reason, Reason::DataLoss, "{error}");
+                    return offset;
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Two of three are there, and one of them has no vote: nobody leads, however often the other asks.
+async fn nobody_leads(cluster: &TestCluster, sound: usize) {
+    let mut log = cluster.member(sound).log.clone();
+    let tail = v1::GetTailRequest {
+        topic: TOPIC.to_owned(),
+        consistency: v1::ReadConsistency::Linearizable.into(),
+        ..Default::default()
+    };
+    let status = within(log.get_tail(unforwarded(tail))).await.expect_err("nobody leads");
+    let error = ApiError::from_status(&status);
+    assert!([Reason::NoLeader, Reason::NotLeader].contains(&error.reason), "{error}");
+}
+
+/// All nodes have the same, down to the byte.
+async fn same_everywhere(cluster: &TestCluster, until: u64) {
+    let first = cluster.stored(*cluster.members.keys().next().unwrap(), until).await;
+    for number in cluster.members.keys() {
+        let found = cluster.stored(*number, until).await;
+        assert!(found == first, "node {number} has something else");
+    }
+    assert_eq!(first.log_start_offset, 0);
+}
+
+/// Damage in the copy of `damaged` is found while one of the others is away, so that nothing can be repaired yet.
+async fn is_repaired(mut cluster: TestCluster, damaged: usize) {
+    let other = (1..=3).find(|number| *number != damaged).unwrap();
+    let sound = (1..=3).find(|number| ![damaged, other].contains(number)).unwrap();
+    cluster.kill(other);
+    cluster.kill(damaged);
+    spoil(&cluster.disks[&damaged]);
+    cluster.join(damaged).await;
+    let health = until(async || {
+        let health = cluster.health(sound).await;
+        (health.damaged_replicas == 1, health)
+    })
+    .await;
+    assert!(!health.healthy);
+    assert!(health.problems.iter().any(|problem| problem.contains("damaged replica")), "{health:?}");
+    nobody_leads(&cluster, sound).await;
+    // What is sound can be read there; the rest is not served.
+    let mut log = cluster.member(damaged).log.clone();
+    read_up_to_damage(&cluster, damaged).await;
+    let status = within(log.produce(unforwarded(values(&["x"])))).await.expect_err("it takes nothing");
+    let error = ApiError::from_status(&status);
+    assert!([Reason::NoLeader, Reason::NotLeader].contains(&error.reason), "{error}");
+
+    cluster.join(other).await;
+    cluster.produce(damaged, "meanwhile").await;
+    until(async || (quarantined(&cluster.disks[&damaged]), cluster.health(sound).await)).await;
+    cluster.healthy().await;
+    same_everywhere(&cluster, BATCHES * RECORDS + 1).await;
+    assert_eq!(cluster.health(damaged).await.damaged_replicas, 0);
+    assert!(!quarantined(&cluster.disks[&sound]) && !quarantined(&cluster.disks[&other]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followers_damaged_copy_is_found_at_a_start_and_made_anew() {
+    let (cluster, leader) = loaded().await;
+    let follower = (1..=3).find(|number| *number != leader).unwrap();
+    is_repaired(cluster, follower).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaders_damaged_copy_is_found_at_a_start_and_made_anew() {
+    let (cluster, leader) = loaded().await;
+    is_repaired(cluster, leader).await;
+}
+
+/// After a clean stop nothing is read before somebody asks for it.
+async fn is_repaired_once_read(mut cluster: TestCluster, damaged: usize, leads: bool) {
+    cluster.stop(damaged).await;
+    spoil(&cluster.disks[&damaged]);
+    cluster.join(damaged).await;
+    cluster.healthy().await;
+    if leads {
+        cluster.transfer(TOPIC, 0, damaged).await;
+    }
+    assert!(read_up_to_damage(&cluster, damaged).await > 0);
+    until(async || (quarantined(&cluster.disks[&damaged]), cluster.health(damaged).await)).await;
+    cluster.healthy().await;
+    let next = cluster.produce(damaged, "afterwards").await;
+    assert_eq!(next, BATCHES * RECORDS);
+    same_everywhere(&cluster, next + 1).await;
+    // It stays so after a start.
+    cluster.stop(damaged).await;
+    cluster.join(damaged).await;
+    cluster.healthy().await;
+    same_everywhere(&cluster, next + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_a_read_finds_on_a_follower_is_repaired() {
+    let (cluster, leader) = loaded().await;
+    let follower = (1..=3).find(|number| *number != leader).unwrap();
+    is_repaired_once_read(cluster, follower, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_a_read_finds_on_the_leader_is_repaired() {
+    let (cluster, leader) = loaded().await;
+    is_repaired_once_read(cluster, leader, true).await;
+}
+
+/// An open does not see it again: the metadata remember it.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_remembered_over_a_restart() {
+    let (mut cluster, leader) = loaded().await;
+    let [damaged, other] = [1, 2, 3].into_iter().filter(|number| *number != leader).collect::<Vec<_>>()[..]
+    else {
+        panic!("there are two followers")
+    };
+    cluster.stop(damaged).await;
+    spoil(&cluster.disks[&damaged]);
+    cluster.join(damaged).await;
+    cluster.healthy().await;
+    cluster.stop(other).await;
+    assert!(read_up_to_damage(&cluster, damaged).await > 0);
+    until(async || {
+        let health = cluster.health(leader).await;
+        (health.damaged_replicas == 1, health)
+    })
+    .await;
+    cluster.stop(damaged).await;
+    cluster.join(damaged).await;
+    nobody_leads(&cluster, leader).await;
+    cluster.join(other).await;
+    until(async || (quarantined(&cluster.disks[&damaged]), cluster.health(damaged).await)).await;
+    cluster.healthy().await;
+    same_everywhere(&cluster, BATCHES * RECORDS).await;
+}
+
+/// The leader cannot read what a follower lacks, which is no damage: its replica fails, and is opened again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_has_failed_is_opened_again() {
+    let (mut cluster, leader) = loaded().await;
+    let [away, other] = [1, 2, 3].into_iter().filter(|number| *number != leader).collect::<Vec<_>>()[..]
+    else {
+        panic!("there are two followers")
+    };
+    cluster.kill(away);
+    // More than what is kept in memory.
+    for number in 0..8 {
+        cluster.produce_request(leader, encoded(&filled(number, 250_000))).await;
+    }
+    let last = (BATCHES + 8) * RECORDS;
+    cluster.stored(other, last).await;
+    cluster.disks[&leader].fail_from(OpKind::Read, 0, ErrorKind::Other);
+    cluster.join(away).await;
+    let other_leads = async || {
+        let leader_now = cluster.leader().await;
+        (leader_now != leader, leader_now)
+    };
+    until(other_leads).await;
+    cluster.produce(other, "without it").await;
+    cluster.disks[&leader].heal();
+    cluster.healthy().await;
+    same_everywhere(&cluster, last + 1).await;
+    cluster.produce(leader, "with it").await;
+    same_everywhere(&cluster, last + 2).await;
+    assert!(!quarantined(&cluster.disks[&leader]));
+}
+
+/// The controller's log is not repaired in place: whoever has lost it comes back as another node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_metadata_are_damaged_says_how_to_come_back_and_that_works() {
+    for gone in [false, true] {
+        let mut cluster = TestCluster::start(3).await;
+        cluster.create(3).await;
+        cluster.produce(1, "kept").await;
+        cluster.crash(3).await;
+        let disk = cluster.disks[&3].clone();
+        let dir = PathBuf::from("/data/partitions/0000000000");
+        if gone {
+            disk.remove_dir_all(&dir).unwrap();
+        } else {
+            let segment = disk
+                .files()
+                .into_iter()
+                .find(|path| path.starts_with(&dir) && path.extension().is_some_and(|end| end == "log"));
+            disk.flip(&segment.unwrap(), 20, 0xff).unwrap();
+        }
+        let error = cluster.try_join(3).await.expect_err("it has no metadata").to_string();
+        assert!(error.contains("start with an empty data directory"), "{error}");
+        cluster.gossip.fail(&TestCluster::name(3));
+        cluster.lose_disk(3);
+        cluster.join(3).await;
+        assert_eq!(cluster.member(3).id(), 4);
+        until(async || {
+            let servers = cluster.servers().await;
+            (!servers.iter().any(|server| server.id == 3), servers)
+        })
+        .await;
+        cluster.healthy().await;
+        assert_eq!(cluster.values(3, 1).await, ["kept"]);
+        assert_eq!(cluster.produce(3, "more").await, 1);
+    }
+}
