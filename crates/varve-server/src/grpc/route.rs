@@ -93,11 +93,10 @@ impl Shared {
             Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => partition,
             _ => return self.to_leader(topic, number, errand).await,
         };
-        match timeout(RECOVERY_TIMEOUT, here.recovered()).await {
-            Ok(Ok(())) => return Ok(Route::Here(here.clone())),
-            // It has stopped, or lacks much: others have all.
-            Ok(Err(_)) | Err(_) => {}
+        if let Ok(Ok(())) = timeout(RECOVERY_TIMEOUT, here.recovered()).await {
+            return Ok(Route::Here(here.clone()));
         }
+        // It has stopped, or lacks much: others have all.
         match self.to_leader(topic, number, errand).await? {
             Route::There(away) => Ok(Route::There(away)),
             Route::Here(here) => {
