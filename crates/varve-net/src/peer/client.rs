@@ -272,7 +272,8 @@ fn is_silent(waiting: &BTreeMap<u64, (Instant, Answer)>, since: Instant, silence
 /// How long a connection may give no answer to what was asked before it is taken for dead.
 fn silence(lane: PeerLane) -> Duration {
     match lane {
-        PeerLane::Control => Duration::from_secs(3),
+        // Longer than a peer takes to say that it cannot go on.
+        PeerLane::Control => Duration::from_secs(7),
         // A peer whose disk is slow answers late.
         PeerLane::Data => Duration::from_secs(10),
         // A state is large, and is taken over before it is answered.
