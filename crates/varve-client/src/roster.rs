@@ -88,7 +88,10 @@ mod tests {
     }
 
     fn roster(servers: Vec<Server>) -> Roster {
-        Roster::new(&GetServersResponse { servers, cluster_id: "c".into() }, "reached:9")
+        Roster::new(
+            &GetServersResponse { servers, cluster_id: "c".into(), ..Default::default() },
+            "reached:9",
+        )
     }
 
     #[test]

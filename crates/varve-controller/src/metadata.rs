@@ -109,6 +109,12 @@ impl Metadata {
         self.nodes.iter().find(|node| node.name == name && !node.is_lost())
     }
 
+    /// The highest id that was ever given to a node.
+    #[must_use]
+    pub fn last_node_id(&self) -> Option<NodeId> {
+        self.nodes.last_id()
+    }
+
     /// Whether an id was once given to a node, and the node was taken out of the cluster.
     #[must_use]
     pub fn was_removed(&self, node: NodeId) -> bool {

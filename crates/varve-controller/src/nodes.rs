@@ -43,6 +43,11 @@ impl Nodes {
         self.by_id.get(&id).map(Arc::as_ref)
     }
 
+    /// The highest id that was ever given out.
+    pub(crate) fn last_id(&self) -> Option<NodeId> {
+        (self.next_id > 1).then(|| NodeId::new(self.next_id - 1))
+    }
+
     pub(crate) fn was_removed(&self, id: NodeId) -> bool {
         id.get() != 0 && id.get() < self.next_id && !self.by_id.contains_key(&id)
     }

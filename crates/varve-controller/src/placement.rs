@@ -68,10 +68,11 @@ impl Placement {
         leading.term > self.term || leading.term == self.term && self.leader.is_none()
     }
 
-    /// Whether a leader says what is not known yet: that the members are the wanted replicas.
+    /// Whether a leader says what is not known yet: that the members are the wanted replicas. A leader of an older term than
+    /// one that is known may say what was true once, and is not believed.
     pub(crate) fn is_settled_by(&self, leading: &Leading) -> bool {
         let awaited = !self.is_settled() || !self.initial.is_empty();
-        awaited && leading.settled == Some(self.generation)
+        awaited && leading.term >= self.term && leading.settled == Some(self.generation)
     }
 
     /// Wants other replicas.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use memberlist_core::delegate::EventDelegate;
 use memberlist_core::error::Error as MemberlistError;
 use serf::error::Error as SerfError;
 use serf::event::{EventProducer, EventSubscriber};
@@ -37,6 +38,10 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often the roster is compared with what serf knows, besides after its events: it sends none for a member that is leaving.
 const ROSTER_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often tags are set until they are there. Memberlist drops them, and reports success, where the node refutes a suspicion
+/// in the moment between the choice of their incarnation and its use: the refutation repeats the old ones, under a newer.
+const SET_TAGS_TRIES: usize = 10;
 
 /// Most of serf's events that wait. They are taken at once, by a task that does nothing else, because serf sends them while
 /// it holds its locks.
@@ -148,13 +153,22 @@ impl Membership for Gossip {
     fn set_tags(&self, tags: Tags) -> BoxFuture<'_, Result<(), SetTagsError>> {
         async move {
             let _one_at_a_time = self.tags.lock().await;
-            match self.serf.set_tags(tags.iter().collect()).await {
-                Ok(()) => {}
-                Err(SerfError::Memberlist(MemberlistError::NotRunning)) => return Err(SetTagsError::Stopped),
-                // They are set; the next exchange of states brings them to the others.
-                Err(error) => tracing::debug!(%error, "gossip: new tags are slow to spread"),
+            for _ in 0..SET_TAGS_TRIES {
+                match self.serf.set_tags(tags.iter().collect()).await {
+                    Ok(()) => {}
+                    Err(SerfError::Memberlist(MemberlistError::NotRunning)) => {
+                        return Err(SetTagsError::Stopped);
+                    }
+                    // They are set; the next exchange of states brings them to the others.
+                    Err(error) => tracing::debug!(%error, "gossip: new tags are slow to spread"),
+                }
+                refresh(&self.serf, &self.roster).await;
+                if self.local().tags == tags {
+                    return Ok(());
+                }
+                tracing::debug!("gossip: new tags were lost, setting them again");
             }
-            refresh(&self.serf, &self.roster).await;
+            tracing::error!("gossip: new tags were not set, the others go on with the old ones");
             Ok(())
         }
         .boxed()
@@ -276,7 +290,23 @@ async fn try_start_serf(
     let started =
         SerfNode::with_event_producer_and_delegate(transport, settings::serf(config), producer, delegate)
             .await;
-    Ok((started.map_err(start_error)?, events))
+    let serf = started.map_err(start_error)?;
+    take_in_early(&serf).await;
+    Ok((serf, events))
+}
+
+/// Tells serf of the members that memberlist met before serf listened to it: it listens only after memberlist has begun to
+/// answer, and never hears again of who came in between.
+async fn take_in_early(serf: &SerfNode) {
+    let memberlist = serf.memberlist();
+    let Some(delegate) = memberlist.delegate() else { return };
+    let known = serf.members().await;
+    for met in memberlist.online_members().await {
+        if known.iter().all(|member| member.node().id() != met.id()) {
+            tracing::debug!(name = %met.id(), "gossip: a member came while this node started");
+            delegate.notify_join(met).await;
+        }
+    }
 }
 
 /// Replaces port 0 by one that is free in TCP and UDP at this moment: gossip has both on one number, and the address to tell

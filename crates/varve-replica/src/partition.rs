@@ -189,6 +189,9 @@ impl Partition {
         if self.log().damage().is_some() {
             return Ok(());
         }
+        if group.has_stopped() {
+            return Err(ReadError::ShuttingDown);
+        }
         while !self.shared.is_recovered.load(Ordering::Acquire) {
             match group.linearize().await {
                 Ok(()) => self.shared.is_recovered.store(true, Ordering::Release),

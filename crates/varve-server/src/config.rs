@@ -80,6 +80,14 @@ pub enum ConfigError {
         /// The address.
         addr: SocketAddr,
     },
+    /// The others would be told of an address that leads to themselves.
+    #[error(
+        "{addr} is every address of this machine: say with advertise-addr at which of them the others reach it"
+    )]
+    NoAddress {
+        /// The address.
+        addr: SocketAddr,
+    },
     /// A number is out of its range.
     #[error("{setting} is {found}: it must be {expected}")]
     OutOfRange {
@@ -130,6 +138,9 @@ impl NodeConfig {
         if !self.rpc_addr.ip().is_loopback() && !self.insecure_serve_beyond_loopback {
             return Err(ConfigError::BeyondLoopback { addr: self.rpc_addr });
         }
+        if self.rpc_addr.ip().is_unspecified() && self.advertise_addr.is_none() {
+            return Err(ConfigError::NoAddress { addr: self.rpc_addr });
+        }
         let partitions_max = varve_controller::PARTITIONS_MAX as u64;
         check_range("default-partitions", u64::from(self.default_partitions), 1, partitions_max)?;
         let replicas_max = u64::from(varve_controller::REPLICATION_FACTOR_MAX);
@@ -172,6 +183,10 @@ mod tests {
             assert_eq!(config.check(), Err(ConfigError::BeyondLoopback { addr: config.rpc_addr }));
         }
         config.insecure_serve_beyond_loopback = true;
+        assert_eq!(config.check(), Ok(()));
+        config.rpc_addr = "0.0.0.0:8400".parse().unwrap();
+        assert_eq!(config.check(), Err(ConfigError::NoAddress { addr: config.rpc_addr }));
+        config.advertise_addr = Some("varve-1:8400".to_owned());
         assert_eq!(config.check(), Ok(()));
     }
 

@@ -35,6 +35,16 @@ pub enum StartError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A new cluster was to be made where there is one.
+    #[error(
+        "gossip shows node {name} of cluster {cluster_id}: to join it start without bootstrap, to make another cluster give it its own gossip key"
+    )]
+    ClusterExists {
+        /// The cluster.
+        cluster_id: String,
+        /// One of its nodes.
+        name: String,
+    },
     /// Gossip does not start.
     #[error("cannot take part in gossip: {0}")]
     Gossip(varve_gossip::StartError),

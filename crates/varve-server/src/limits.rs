@@ -31,6 +31,12 @@ pub const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 /// How long a connection is silent before it is pinged, and how long the answer may take.
 pub const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// How long a connection to another node is silent, with calls on it, before it is pinged, and how long the answer may take.
+pub const KEEPALIVE_BETWEEN_NODES: Duration = Duration::from_secs(2);
+
+/// How long a read that was handed on may take, beside what it asked to wait for.
+pub const AWAY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a call that changes something may take before it is answered with DEADLINE.
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 

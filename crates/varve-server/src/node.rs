@@ -1,6 +1,5 @@
 //! The node: put together, started, stopped.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use varve_controller::Metadata;
 use varve_env::Env;
 use varve_net::{Mux, PeerClient, PeerIdentity, Protocol, serve_peer};
 use varve_record::NodeId;
-use varve_replica::{GroupSettings, OpenReplicaError, Partition, Peers, WireNetwork};
+use varve_replica::{GroupMembers, GroupSettings, OpenReplicaError, Partition, Peers, WireNetwork};
 use varve_storage::{ReadError, Storage};
 
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
@@ -33,6 +32,9 @@ use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, seat};
 
 /// HTTP/2 connections that wait to be served.
 const CONNECTIONS_WAITING_MAX: usize = 16;
+
+/// How long a node that is to make a cluster listens first whether gossip shows one.
+const FOUNDING_PAUSE: Duration = Duration::from_millis(300);
 
 /// How often it is looked whether another leads what is handed over.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(10);
@@ -102,9 +104,12 @@ impl Node {
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
         let forwarder = Forwarder::new(Arc::clone(&env.network));
+        let is_new = remembered.is_none();
         let found = find_place(&env, &storage, &config, &presence, &forwarder, remembered, init_requests);
         let NodeFile { identity, peers: known } = found.await?;
+        let founded = is_new && identity.node_id == FOUNDER;
         presence.announce(&identity).await;
+        door.placed();
 
         let addresses = AddressBook::new(known);
         let peers = join_peers(&env, &config, &identity, &addresses, &peer_side)?;
@@ -137,7 +142,7 @@ impl Node {
         tasks.spawn(cluster::tend(view.clone(), topics.clone()));
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
-        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), fatal.clone()));
+        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
         let shared = Shared {
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
@@ -226,8 +231,15 @@ impl Node {
             drop(timeout(CLOSE_TIMEOUT, &mut self.serving).await);
         }
         self.tasks.shutdown().await;
-        self.topics.stop().await;
-        self.view.metadata.stop().await;
+        let stopped = async {
+            self.topics.stop().await;
+            self.view.metadata.stop().await;
+        };
+        if timeout(CLOSE_TIMEOUT, stopped).await.is_err() {
+            tracing::warn!(
+                "not all partitions stopped in time: the next start recovers them as after a crash"
+            );
+        }
         self.view.presence.shutdown().await;
         let storage = self.storage.take();
         let closed = self.env.blocking.run(move || storage.map_or(Ok(()), |storage| storage.close())).await;
@@ -243,8 +255,9 @@ impl Node {
     /// Has others lead what this node leads, where there are others, and waits until they do.
     async fn hand_over(&self) {
         let (this, alive) = (self.view.this(), self.view.alive());
-        let heir = |voters: &BTreeSet<NodeId>| {
-            voters.iter().copied().find(|node| *node != this && alive.contains(node))
+        let heirs = |members: GroupMembers| {
+            let others = members.voters.into_iter().filter(|node| *node != this && alive.contains(node));
+            others.collect::<Vec<_>>()
         };
         let all = self.topics.all();
         let slots = all.values().flat_map(|topic| topic.slots());
@@ -254,30 +267,32 @@ impl Node {
         });
         let led = partitions.filter(|partition| partition.progress().leader == Some(this));
         let transfers = led.filter_map(|partition| {
-            let heir = heir(&partition.members().ok()?.voters)?;
-            Some(hand_on(partition, heir, this))
+            let heirs = heirs(partition.members().ok()?);
+            Some(hand_on(partition, heirs, this))
         });
         drop(join_all(transfers).await);
         let metadata = &self.view.metadata;
-        if self.view.controller_leader() == Some(this)
-            && let Ok(members) = metadata.members()
-            && let Some(heir) = heir(&members.voters)
-            && metadata.transfer_leadership(heir).await.is_ok()
-        {
-            while self.view.controller_leader() == Some(this) {
-                sleep(HAND_OVER_PAUSE).await;
+        let Ok(members) = metadata.members() else { return };
+        for heir in heirs(members) {
+            let leads = || self.view.controller_leader() == Some(this);
+            if leads() && metadata.transfer_leadership(heir).await.is_ok() {
+                while leads() {
+                    sleep(HAND_OVER_PAUSE).await;
+                }
             }
         }
     }
 }
 
-/// Has another node lead a partition, and waits until this one does not.
-async fn hand_on(partition: Partition, heir: NodeId, this: NodeId) {
-    if partition.transfer_leadership(heir).await.is_err() {
-        return;
-    }
-    while partition.progress().leader == Some(this) {
-        sleep(HAND_OVER_PAUSE).await;
+/// Has one of the others lead a partition, and waits until this node does not.
+async fn hand_on(partition: Partition, heirs: Vec<NodeId>, this: NodeId) {
+    for heir in heirs {
+        if partition.transfer_leadership(heir).await.is_ok() {
+            while partition.progress().leader == Some(this) {
+                sleep(HAND_OVER_PAUSE).await;
+            }
+            return;
+        }
     }
 }
 
@@ -354,6 +369,9 @@ async fn find_place(
         return Ok(file);
     }
     let place = if config.bootstrap {
+        if let Some(other) = presence.wait_for_nodes(FOUNDING_PAUSE).await {
+            return Err(StartError::ClusterExists { cluster_id: other.cluster_id, name: other.name });
+        }
         cluster::Place { file: NodeFile::new(NodeIdentity::found(env.entropy.as_ref())), asked: None }
     } else {
         let this = v1::JoinClusterRequest {
@@ -493,12 +511,13 @@ async fn say_when_failed(mut fatal: watch::Receiver<Option<FatalError>>, health:
 async fn end_without_place(
     view: ClusterView,
     forwarder: Forwarder,
+    founded: bool,
     fatal: watch::Sender<Option<FatalError>>,
 ) {
     let identity = view.identity.clone();
     let error = tokio::select! {
         () = seat::lost(view.clone(), forwarder) => FatalError::TakenOut { identity },
-        other = seat::beside_another(view.clone()) => FatalError::SecondCluster { identity, other },
+        other = seat::beside_another(view.clone(), founded) => FatalError::SecondCluster { identity, other },
     };
     view.presence.leave().await;
     fail(&fatal, error);

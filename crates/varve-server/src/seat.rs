@@ -81,13 +81,16 @@ pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) {
     }
 }
 
-/// Returns once gossip shows a node of another cluster, if this node is the only one of its own: it was told to make a cluster
+/// Returns once gossip shows a node of another cluster, if this node is the only one of its own and has nothing to lose: it was told to make a cluster
 /// where there was one, as a node is whose disk was lost and whose settings were not.
-pub(crate) async fn beside_another(view: ClusterView) -> String {
+pub(crate) async fn beside_another(view: ClusterView, founded: bool) -> String {
     let mut present = view.presence.changes();
     loop {
         present.borrow_and_update();
-        let alone = view.state().0.nodes().all(|node| node.id == view.this());
+        let state = view.state();
+        let alone = state.0.nodes().all(|node| node.id == view.this());
+        // One that has topics, and was there before, is somebody's.
+        let alone = alone && (founded || state.0.topics().next().is_none());
         let stranger = view
             .presence
             .nodes()
@@ -150,9 +153,13 @@ async fn is_disowned(view: &ClusterView, forwarder: &Forwarder) -> bool {
         let Ok(Ok(answer)) = timeout(ANSWER_TIMEOUT, asked).await else { continue };
         let answer = answer.into_inner();
         let ours = answer.cluster_id == view.identity.cluster_id && !answer.servers.is_empty();
-        let known = answer.servers.iter().find(|server| server.id == view.this().get());
-        let lost = known.is_none_or(|server| server.state() == v1::ServerState::Lost);
-        if ours && lost {
+        let this = view.this().get();
+        let out = match answer.servers.iter().find(|server| server.id == this) {
+            Some(server) => server.state() == v1::ServerState::Lost,
+            // Whoever has not heard of this node yet does not know that it was taken out.
+            None => answer.last_server_id >= this,
+        };
+        if ours && out {
             return true;
         }
     }

@@ -15,7 +15,7 @@ pub(crate) const READY: &str = "varve::ready";
 /// What is said of consensus and gossip at `info` is for those who work on them: it comes with any other level. serf warns of
 /// every stop that is no leave, which is how all of ours are.
 const QUIET_LIBRARIES: &str =
-    "openraft=warn,memberlist=warn,memberlist_core=warn,memberlist_net=warn,serf=error,serf_core=error,";
+    "openraft=error,memberlist=off,memberlist_core=off,memberlist_net=error,serf=error,serf_core=error,";
 
 /// Starts the logs of a server.
 ///

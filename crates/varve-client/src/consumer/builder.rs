@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use varve_api::TopicName;
+use varve_api::error::Reason;
 use varve_api::limits::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN};
-use varve_api::v1::ReadConsistency;
+use varve_api::v1::{GetTailResponse, ReadConsistency};
 use varve_record::{Limits, Offset, Timestamp};
 
 use super::Consumer;
@@ -186,12 +187,24 @@ impl ConsumerBuilder {
         Ok(Consumer::start(&self, sessions))
     }
 
+    /// Where the partition ends. A follower may lag behind what was acknowledged, so the leader is asked; where there is none,
+    /// what a follower knows has to do.
+    async fn tail(&self, topic: &TopicName, partition: u32) -> Result<GetTailResponse, ClientError> {
+        let fresh = ReadConsistency::Linearizable;
+        match self.client.get_tail(topic.as_str(), partition, fresh).await {
+            Err(error) if error.reason() == Some(Reason::NoLeader) => {
+                self.client.get_tail(topic.as_str(), partition, self.consistency).await
+            }
+            tail => tail,
+        }
+    }
+
     /// What to read of one partition, with what is relative to its end made fixed, so that a read that is taken up again
     /// goes on where it was.
     async fn session(&self, topic: TopicName, partition: u32) -> Result<Session, ClientError> {
         let needs_tail = self.until_end || matches!(self.from, ReadFrom::End | ReadFrom::Last(_));
         let tail = match needs_tail {
-            true => self.client.get_tail(topic.as_str(), partition, self.consistency).await?,
+            true => self.tail(&topic, partition).await?,
             false => Default::default(),
         };
         let end = Offset::new(tail.high_watermark);

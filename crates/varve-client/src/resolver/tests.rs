@@ -18,7 +18,7 @@ fn servers(addrs: &[&str]) -> GetServersResponse {
         server
     };
     let servers = addrs.iter().enumerate().map(server).collect();
-    GetServersResponse { servers, cluster_id: "ours".into() }
+    GetServersResponse { servers, cluster_id: "ours".into(), ..Default::default() }
 }
 
 /// A resolver that knows these servers.

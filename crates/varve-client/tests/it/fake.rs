@@ -323,7 +323,11 @@ impl Inner {
     }
 
     fn get_servers(&self) -> v1::GetServersResponse {
-        v1::GetServersResponse { servers: self.members.clone(), cluster_id: "fake".into() }
+        v1::GetServersResponse {
+            servers: self.members.clone(),
+            cluster_id: "fake".into(),
+            ..Default::default()
+        }
     }
 }
 

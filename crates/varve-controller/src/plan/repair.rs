@@ -53,6 +53,8 @@ impl Round<'_> {
         match self.seats.state(id) {
             NodeState::Lost => Some(Fault::Lost),
             _ if part.placement.damaged.contains(&id) => Some(Fault::Damaged),
+            // Whoever is to be taken away, and is away, is not waited for.
+            NodeState::Draining if gone => Some(Fault::Lost),
             _ if gone => Some(Fault::Gone),
             NodeState::Draining => Some(Fault::Draining),
             NodeState::Active => None,

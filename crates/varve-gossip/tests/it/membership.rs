@@ -47,6 +47,31 @@ async fn tags_travel_and_change() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_while_a_node_starts_is_seen_by_it() {
+    const ROUNDS: usize = 10;
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    for _ in 0..ROUNDS {
+        let first = start("seed", &[]).await;
+        let addr = first.addr();
+        first.shutdown().await;
+        let mut waiting = Vec::new();
+        for name in NAMES {
+            let mut config = config(name, &[addr]);
+            // They knock all the time, so that some do before the node is through with its start.
+            config.timing.join_backoff_min = Duration::from_millis(1);
+            config.timing.join_backoff_max = Duration::from_millis(1);
+            waiting.push(Gossip::start(config).await.unwrap());
+        }
+        let mut config = config("seed", &[]);
+        config.bind_addr = addr;
+        let seed = Gossip::start(config).await.unwrap();
+        until_alive(&seed, &[&NAMES[..], &["seed"]].concat()).await;
+        stop(waiting).await;
+        seed.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_without_leaving_is_seen_failed() {
     let [a, b, c] = three().await;
     c.shutdown().await;

@@ -143,7 +143,9 @@ impl Worker {
                 Ok(stream) => {
                     backoff = BACKOFF_MIN;
                     drop(shared);
-                    let Err(error) = converse(stream, first, &mut calls).await else { return };
+                    let Err(error) = converse(stream, silence(self.lane), first, &mut calls).await else {
+                        return;
+                    };
                     error.to_string().into()
                 }
                 Err(error) => {
@@ -192,8 +194,13 @@ impl Call {
 }
 
 /// Sends what is asked and hands out what is answered until the connection fails; `Ok` where nobody asks any more.
-async fn converse(stream: BoxStream, first: Call, calls: &mut mpsc::Receiver<Call>) -> io::Result<()> {
-    let waiting: Mutex<BTreeMap<u64, Answer>> = Mutex::default();
+async fn converse(
+    stream: BoxStream,
+    silence: Duration,
+    first: Call,
+    calls: &mut mpsc::Receiver<Call>,
+) -> io::Result<()> {
+    let waiting: Mutex<BTreeMap<u64, (Instant, Answer)>> = Mutex::default();
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reading = BufReader::with_capacity(READ_AHEAD_BYTES, reading);
     let write = async {
@@ -201,7 +208,7 @@ async fn converse(stream: BoxStream, first: Call, calls: &mut mpsc::Receiver<Cal
         let mut next = Some(first);
         while let Some(Call { payload, answer, room }) = next {
             id += 1;
-            lock(&waiting).insert(id, answer);
+            lock(&waiting).insert(id, (Instant::now(), answer));
             write_frame(&mut writing, FrameKind::Request, id, payload).await?;
             drop(room);
             next = match calls.try_recv() {
@@ -216,10 +223,22 @@ async fn converse(stream: BoxStream, first: Call, calls: &mut mpsc::Receiver<Cal
     };
     let read = async {
         loop {
-            match read_frame(&mut reading).await? {
+            // A path that is dead says nothing: neither an end nor an error, for a quarter of an hour.
+            let since = Instant::now();
+            let mut next = std::pin::pin!(read_frame(&mut reading));
+            let frame = loop {
+                match tokio::time::timeout(silence / 4, &mut next).await {
+                    Ok(frame) => break frame?,
+                    Err(_) if is_silent(&lock(&waiting), since, silence) => {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "it gives no answers"));
+                    }
+                    Err(_) => {}
+                }
+            };
+            match frame {
                 Some(Frame { kind: FrameKind::Response, id, payload }) => {
                     // Whoever asked may have given up.
-                    if let Some(answer) = lock(&waiting).remove(&id) {
+                    if let Some((_, answer)) = lock(&waiting).remove(&id) {
                         drop(answer.send(Ok(payload)));
                     }
                 }
@@ -238,10 +257,27 @@ async fn converse(stream: BoxStream, first: Call, calls: &mut mpsc::Receiver<Cal
         Ok(()) => "the client is closing".into(),
         Err(error) => error.to_string().into(),
     };
-    for (_, answer) in std::mem::take(&mut *lock(&waiting)) {
+    for (_, (_, answer)) in std::mem::take(&mut *lock(&waiting)) {
         drop(answer.send(Err(Failure { reason: Arc::clone(&reason), may_have_arrived: true })));
     }
     ended
+}
+
+/// Whether nothing was read for so long, and somebody has waited for an answer as long.
+fn is_silent(waiting: &BTreeMap<u64, (Instant, Answer)>, since: Instant, silence: Duration) -> bool {
+    let oldest = waiting.values().next().map(|(asked, _)| *asked);
+    since.elapsed() >= silence && oldest.is_some_and(|asked| asked.elapsed() >= silence)
+}
+
+/// How long a connection may give no answer to what was asked before it is taken for dead.
+fn silence(lane: PeerLane) -> Duration {
+    match lane {
+        PeerLane::Control => Duration::from_secs(3),
+        // A peer whose disk is slow answers late.
+        PeerLane::Data => Duration::from_secs(10),
+        // A state is large, and is taken over before it is answered.
+        PeerLane::Snapshot => Duration::from_secs(90),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

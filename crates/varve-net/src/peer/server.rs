@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
@@ -15,6 +16,9 @@ use tokio::sync::mpsc;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// Bytes of requests of one connection that are answered at the same time; over it nothing more is read.
 const FLYING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a connection may be idle before it is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Answers the requests of one peer.
 pub trait PeerHandler: Send + Sync + 'static {
@@ -65,6 +69,8 @@ pub async fn serve_peer(
                     }
                     frame = &mut next,
                         if flights.len() < PEER_FLIGHTS_MAX && flying_bytes < FLYING_BYTES_MAX => break frame?,
+                    // Whoever is gone without a word is not kept for ever; whoever is there connects again.
+                    () = tokio::time::sleep(IDLE_TIMEOUT), if flights.is_empty() => return Ok(()),
                 }
             };
             match frame {

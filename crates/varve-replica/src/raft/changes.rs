@@ -128,6 +128,14 @@ impl Group {
         metrics.membership_config.log_id() == metrics.committed_membership_config.log_id()
     }
 
+    /// Whether this node votes, or did before the change that is under way. A leader that has taken itself out leads until
+    /// the others know, and consensus panics where such a one changes the members once more.
+    fn votes(&self) -> bool {
+        let metrics = self.raft().server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().any(|node| node == self.node().get())
+    }
+
     fn lead_here(&self) -> Result<Term, GroupError> {
         if self.has_stopped() {
             return Err(GroupError::Stopped);
@@ -140,6 +148,9 @@ impl Group {
     async fn change(&self, term: Term, change: ChangeMembers<u64, ()>) -> Result<(), GroupError> {
         let since = Instant::now();
         loop {
+            if !self.votes() {
+                return Err(GroupError::NotLeader { leader: None });
+            }
             let raft = self.raft().clone();
             let change = change.clone();
             let mut changed = tokio::spawn(async move { raft.change_membership(change, false).await });

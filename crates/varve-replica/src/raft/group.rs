@@ -53,6 +53,8 @@ pub(crate) struct Group {
     synced: watch::Receiver<Offset>,
     /// Consensus stands still until there is room on the disk.
     waits_for_room: Arc<AtomicBool>,
+    /// Set when it stops, so that nothing waits for room any more.
+    stopping: Arc<AtomicBool>,
     clock: Arc<dyn WallClock>,
     timing: GroupTiming,
     command_check: Option<CommandCheck>,
@@ -102,6 +104,7 @@ impl Group {
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
         let (synced, waits_for_room) = (store.watch_synced(), store.waits_for_room());
+        let stopping = store.stopping();
         let silence = Arc::new(Silence::new(settings.timing.silence()));
         let links = Links { peers: peers.clone(), group: id, silence: Arc::clone(&silence) };
         let node = peers.node().get();
@@ -118,6 +121,7 @@ impl Group {
             applied,
             synced,
             waits_for_room,
+            stopping,
             clock: Arc::clone(&env.clock),
             timing: settings.timing,
             command_check,
@@ -324,6 +328,7 @@ impl Group {
 
     /// Stops taking part. What was proposed and is not committed may be, or not.
     pub(crate) async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         self.mark().await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(partition = %self.id, %error, "consensus did not stop cleanly");

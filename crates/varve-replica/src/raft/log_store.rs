@@ -47,14 +47,21 @@ pub(crate) struct LogStore {
     synced: watch::Sender<Offset>,
     /// Entries wait for room on the disk, and all else in the group behind them.
     waits_for_room: Arc<AtomicBool>,
+    /// The replica is about to stop: what waits need not wait any more.
+    stopping: Arc<AtomicBool>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: PartitionLog, votes: VoteStore, group: PartitionId, blocking: Blocking) -> Self {
         let reader = LogReader { log, votes, group, blocking };
         let synced = watch::Sender::new(Offset::default());
-        let waits_for_room = Arc::default();
-        Self { reader, submitted: 0, answered: watch::Sender::new(0), synced, waits_for_room }
+        let (waits_for_room, stopping) = (Arc::default(), Arc::default());
+        Self { reader, submitted: 0, answered: watch::Sender::new(0), synced, waits_for_room, stopping }
+    }
+
+    /// Set, it ends what waits for room: the replica is about to stop.
+    pub(crate) fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
     }
 
     /// Tells whether entries wait for room on the disk.
@@ -117,6 +124,9 @@ impl LogStore {
                 Err(AppendError::DiskFull) => self.waits_for_room.store(true, Ordering::Relaxed),
                 Err(AppendError::Truncating | AppendError::QueueFull { .. }) => {}
                 Err(error) => return Err(io::Error::other(error)),
+            }
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the replica stops before its entries are written"));
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }

@@ -440,6 +440,22 @@ async fn a_learner_has_caught_up_when_it_has_what_there_was() {
 }
 
 #[tokio::test]
+async fn a_leader_that_has_taken_itself_out_changes_nothing_more() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["a"])).await;
+    let leader = cluster.leader().await;
+    let partition = cluster.partition(leader);
+    let rest: BTreeSet<NodeId> =
+        partition.members().unwrap().voters.into_iter().filter(|node| *node != leader).collect();
+    // Removals are slow to be told, so that it leads for a moment still.
+    within(partition.change_voters(&rest)).await.unwrap();
+    for _ in 0..100 {
+        let refused = within(partition.remove_learner(NodeId::new(9))).await.unwrap_err();
+        assert!(matches!(refused, GroupError::NotLeader { .. }), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_learner_that_is_down_holds_up_nobody_but_who_waits_for_it() {
     let mut cluster = Cluster::new(1).await;
     let (leader, learner) = (NodeId::new(1), NodeId::new(2));

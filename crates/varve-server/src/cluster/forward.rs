@@ -21,7 +21,7 @@ use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::net::{BoxStream, Network};
 
-use crate::limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, KEEPALIVE, STREAM_WINDOW_BYTES};
+use crate::limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, KEEPALIVE_BETWEEN_NODES, STREAM_WINDOW_BYTES};
 
 /// How long a connection to another node may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,8 +79,8 @@ impl Forwarder {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES_MAX)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE);
+            .http2_keep_alive_interval(KEEPALIVE_BETWEEN_NODES)
+            .keep_alive_timeout(KEEPALIVE_BETWEEN_NODES);
         let (network, addr) = (Arc::clone(&self.network), addr.to_owned());
         let connector = tower::service_fn(move |_: Uri| connect(Arc::clone(&network), addr.clone()));
         Ok(endpoint.connect_with_connector_lazy(connector))
@@ -97,6 +97,13 @@ impl fmt::Debug for Forwarder {
 pub(crate) fn unforwarded<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(headers::FORWARD, MetadataValue::from_static(headers::FORWARD_NEVER));
+    request
+}
+
+/// The same, with an end to how long it may take.
+pub(crate) fn unforwarded_for<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = unforwarded(message);
+    request.set_timeout(timeout);
     request
 }
 

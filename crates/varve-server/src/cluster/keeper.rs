@@ -56,7 +56,11 @@ impl Keeper {
         }
         let state = view.state();
         let known = state.0.nodes().map(|node| node.id);
-        let liveness = self.absences.note(view.liveness(), known, replacement_delay);
+        let mut liveness = self.absences.note(view.liveness(), known, replacement_delay);
+        // A node that is to be taken away, and is away, is not waited for.
+        let draining = state.0.nodes().filter(|node| node.state == NodeState::Draining).map(|node| node.id);
+        let away: Vec<NodeId> = draining.filter(|node| !liveness.alive.contains(node)).collect();
+        liveness.gone.extend(away);
         let Ok(members) = view.metadata.members() else { return };
         if self.seating.as_ref().is_none_or(JoinHandle::is_finished) {
             self.seating = seat(view, &liveness, &members);

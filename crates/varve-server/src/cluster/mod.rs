@@ -15,7 +15,7 @@ mod shepherd;
 mod view;
 
 pub(crate) use address_book::AddressBook;
-pub(crate) use forward::{Forwarder, may_forward, unforwarded};
+pub(crate) use forward::{Forwarder, may_forward, unforwarded, unforwarded_for};
 pub(crate) use join::{InitAsked, Place, find_place};
 pub(crate) use keeper::keep;
 pub(crate) use presence::Presence;

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use varve_gossip::{Member, Membership, Tags, TagsError};
 use varve_record::NodeId;
 
+use super::address_book::changed;
 use crate::NodeIdentity;
 
 /// Names of the tags that nodes carry in gossip.
@@ -44,6 +47,22 @@ impl Presence {
     pub(crate) fn nodes(&self) -> Vec<PresentNode> {
         let members = self.membership.as_ref().map(|membership| membership.members()).unwrap_or_default();
         members.into_iter().filter_map(present).collect()
+    }
+
+    /// A node of a cluster that shows up within so long, if one does.
+    pub(crate) async fn wait_for_nodes(&self, pause: Duration) -> Option<PresentNode> {
+        self.membership.as_ref()?;
+        let mut changes = self.changes();
+        let seen = async {
+            loop {
+                changes.borrow_and_update();
+                if let Some(node) = self.nodes().into_iter().find(|node| node.alive) {
+                    return node;
+                }
+                changed(&mut changes).await;
+            }
+        };
+        timeout(pause, seen).await.ok()
     }
 
     /// The nodes of this cluster that are alive; `None` where nobody can say.

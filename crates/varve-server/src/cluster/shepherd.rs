@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use varve_controller::{Command, Leading, Placement};
+use varve_controller::{Command, Leading, Placement, REPORT_ENTRIES_MAX};
 use varve_record::{NodeId, PartitionId, Term};
 use varve_replica::{GroupError, Partition};
 
@@ -24,8 +24,8 @@ const MOVE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the controller may take to hear a report before it is told again.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Partitions in one report.
-const REPORT_MAX: usize = 1000;
+/// Words in one report, half of them on damage at most.
+const REPORT_MAX: usize = REPORT_ENTRIES_MAX;
 
 /// How long a partition is left with the leader it has before the preferred one is asked: a node that has just come back has
 /// other things to do, and a transfer that failed is not tried again at once.
@@ -93,15 +93,15 @@ impl Shepherd {
                 let progress = partition.progress();
                 if progress.leader != Some(this) {
                     let reported = placement.damaged.contains(&this);
-                    if progress.leader.is_none() && !reported && partition.status().damage.is_some() {
+                    if !reported && damaged.len() < REPORT_MAX / 2 && partition.status().damage.is_some() {
                         damaged.push(id);
                     }
                     continue;
                 }
                 led.insert(id);
-                let settled = self.settle(id, partition, placement);
+                let settled = self.settle(id, partition, placement, &alive);
                 let word = (progress.term, settled.then_some(placement.generation));
-                if self.told.get(&id) != Some(&word) && leading.len() < REPORT_MAX {
+                if self.told.get(&id) != Some(&word) && leading.len() < REPORT_MAX / 2 {
                     leading.push((id, word));
                 }
                 if settled && transfers < TRANSFERS_MAX && self.prefer(id, partition, placement, &alive).await
@@ -116,11 +116,20 @@ impl Shepherd {
     }
 
     /// Whether the group is as the placement wants it; begins to make it so where it is not.
-    fn settle(&mut self, id: PartitionId, partition: &Partition, placement: &Placement) -> bool {
+    fn settle(
+        &mut self,
+        id: PartitionId,
+        partition: &Partition,
+        placement: &Placement,
+        alive: &BTreeSet<NodeId>,
+    ) -> bool {
         let Ok(members) = partition.members() else { return false };
         let wanted: BTreeSet<NodeId> = placement.replicas.iter().copied().collect();
         if let Some((generation, task)) = self.moving.get(&id) {
-            if *generation != placement.generation {
+            // Somebody who is gone would hold up the others' changes.
+            let newcomer_gone =
+                wanted.iter().any(|node| !members.voters.contains(node) && !alive.contains(node));
+            if *generation != placement.generation || newcomer_gone {
                 task.abort();
             }
             return false;
@@ -128,7 +137,8 @@ impl Shepherd {
         if !members.changing && members.learners.is_empty() && members.voters == wanted {
             return members.committed;
         }
-        if self.moving.len() < MOVES_MAX && !wanted.is_empty() {
+        let newcomers_alive = wanted.iter().all(|node| members.voters.contains(node) || alive.contains(node));
+        if self.moving.len() < MOVES_MAX && !wanted.is_empty() && newcomers_alive {
             let (this, partition) = (self.view.this(), partition.clone());
             let task = self.moves.spawn(async move {
                 match timeout(MOVE_TIMEOUT, rearrange(this, &partition, &wanted)).await {
@@ -211,11 +221,18 @@ async fn rearrange(this: NodeId, partition: &Partition, wanted: &BTreeSet<NodeId
     for node in wanted.iter().filter(|node| !members.voters.contains(*node)) {
         partition.add_learner(*node).await?;
     }
-    if !wanted.contains(&this)
-        && let Some(heir) = wanted.iter().find(|node| members.voters.contains(*node))
-    {
+    if !wanted.contains(&this) {
         // Who stays goes on with it, so that nobody has to wait for an election.
-        return partition.transfer_leadership(*heir).await;
+        let mut refusal = None;
+        for heir in wanted.iter().filter(|node| members.voters.contains(*node)) {
+            match partition.transfer_leadership(*heir).await {
+                Ok(()) => return Ok(()),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
     }
     if members.voters != *wanted || members.changing {
         partition.change_voters(wanted).await?;

@@ -78,7 +78,11 @@ impl ClusterView {
             }
         };
         let servers = state.0.nodes().map(server).collect();
-        v1::GetServersResponse { servers, cluster_id: self.identity.cluster_id.clone() }
+        v1::GetServersResponse {
+            servers,
+            cluster_id: self.identity.cluster_id.clone(),
+            last_server_id: state.0.last_node_id().map_or(0, NodeId::get),
+        }
     }
 
     /// Adds to the refusal of a node that does not lead where the leader is.

@@ -17,9 +17,10 @@ use super::convert::status;
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
-use super::route::{Away, Errand, Route, from_afar};
+use super::route::{Away, Errand, Route, from_afar_read};
 use super::session::{BeyondTail, ReadRecord, Session};
-use crate::cluster::unforwarded;
+use crate::cluster::{may_forward, unforwarded, unforwarded_for};
+use crate::limits::AWAY_TIMEOUT;
 use crate::topics::{NewTopic, Topic};
 
 /// The topic that the book's service is about. It is made when it is first used.
@@ -49,16 +50,17 @@ impl BookApi {
     async fn produce_one(
         &self,
         request: log_v1::ProduceRequest,
+        forward: bool,
     ) -> Result<log_v1::ProduceResponse, ApiError> {
         self.topic().await?;
         let intake = Intake::new(&self.shared);
-        let produced = intake.produce(&self.shared, produce_request(request), true).await?;
+        let produced = intake.produce(&self.shared, produce_request(request), forward).await?;
         Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default() })
     }
 
-    async fn consume_one(&self, offset: u64) -> Result<log_v1::ConsumeResponse, ApiError> {
+    async fn consume_one(&self, offset: u64, forward: bool) -> Result<log_v1::ConsumeResponse, ApiError> {
         let request = consume_request(offset, Some(1));
-        let mut session = match self.session(request, BeyondTail::Refuse).await? {
+        let mut session = match self.session(request, BeyondTail::Refuse, forward).await? {
             Reader::Here(session) => session,
             Reader::There(away) => return self.consume_there(offset, &away).await,
         };
@@ -77,17 +79,19 @@ impl BookApi {
 
     async fn consume_there(&self, offset: u64, away: &Away) -> Result<log_v1::ConsumeResponse, ApiError> {
         let mut book = self.shared.forwarder.book(&away.addr)?;
-        let answer = book.consume(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await;
-        answer.map(Response::into_inner).map_err(|status| from_afar(&status, away))
+        let answer =
+            book.consume(unforwarded_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT)).boxed().await;
+        answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
     }
 
     async fn session(
         &self,
         request: v1::ConsumeRequest,
         beyond_tail: BeyondTail,
+        forward: bool,
     ) -> Result<Reader, ApiError> {
         let topic = self.topic().await?;
-        Ok(match self.shared.to_reader(&topic, 0, Errand::new(true)).await? {
+        Ok(match self.shared.to_reader(&topic, 0, Errand::new(forward)).await? {
             Route::Here(partition) => {
                 let session = Session::open(&self.shared, topic, partition, request, beyond_tail).await?;
                 Reader::Here(Box::new(session))
@@ -129,14 +133,18 @@ impl Log for BookApi {
         &self,
         request: Request<log_v1::ProduceRequest>,
     ) -> Result<Response<log_v1::ProduceResponse>, Status> {
-        self.produce_one(request.into_inner()).await.map(Response::new).map_err(status)
+        let forward = may_forward(request.metadata());
+        self.produce_one(request.into_inner(), forward).await.map(Response::new).map_err(status)
     }
 
     async fn consume(
         &self,
         request: Request<log_v1::ConsumeRequest>,
     ) -> Result<Response<log_v1::ConsumeResponse>, Status> {
-        self.consume_one(request.get_ref().offset).await.map(Response::new).map_err(status)
+        self.consume_one(request.get_ref().offset, may_forward(request.metadata()))
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
     async fn consume_stream(
@@ -145,13 +153,19 @@ impl Log for BookApi {
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         // As in the book, a stream waits for its first record wherever that will be.
         let offset = request.get_ref().offset;
-        let session = match self.session(consume_request(offset, None), BeyondTail::Wait).await {
+        let session = match self
+            .session(consume_request(offset, None), BeyondTail::Wait, may_forward(request.metadata()))
+            .await
+        {
             Ok(Reader::Here(session)) => *session,
             Ok(Reader::There(away)) => {
                 let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
                 let answers =
-                    book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await?;
-                return Ok(Response::new(answers.into_inner().boxed()));
+                    book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await;
+                let answers = answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
+                let answers =
+                    answers.map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
+                return Ok(Response::new(answers.boxed()));
             }
             Err(error) => return Err(status(error)),
         };
@@ -172,10 +186,11 @@ impl Log for BookApi {
         request: Request<Streaming<log_v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         self.topic().await.map_err(status)?;
+        let forward = may_forward(request.metadata());
         let batches = request.into_inner().enumerate().map(|(place, message)| {
             message.map(|message| Numbered { request_id: place as u64, batch: produce_request(message) })
         });
-        let answers = pipeline::serve(&self.shared, batches, true);
+        let answers = pipeline::serve(&self.shared, batches, forward);
         let responses = answers.map(|answer| answer.and_then(book_answer).map_err(status));
         Ok(Response::new(until_error(responses).boxed()))
     }

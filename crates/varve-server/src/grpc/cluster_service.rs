@@ -126,17 +126,17 @@ impl ClusterApi {
     /// Gives a newcomer its place. A name stands for one node at a time: that of a node that runs is not given away.
     async fn take_in(&self, request: v1::JoinClusterRequest) -> Result<v1::JoinClusterResponse, ApiError> {
         let view = &self.shared.view;
-        let holder = view
-            .presence
-            .addresses(&view.identity.cluster_id)
-            .into_values()
-            .find(|node| node.name == request.name && node.rpc_addr != request.rpc_addr);
-        if let Some(holder) = holder {
+        let present = view.presence.addresses(&view.identity.cluster_id);
+        let by_gossip = present.values().find(|node| node.name == request.name).map(|node| node.id);
+        let by_metadata = view.state().0.node_by_name(&request.name).map(|node| node.id);
+        // At the same address it is the one that asks: whoever had its place is gone.
+        let runs = |id: &NodeId| present.get(id).is_some_and(|node| node.rpc_addr != request.rpc_addr);
+        if let Some(holder) = [by_gossip, by_metadata].into_iter().flatten().find(runs) {
             let message = format!(
-                "node {} of the name {} runs at {}: choose another name, or wait until it is seen to be gone",
-                holder.id, request.name, holder.rpc_addr
+                "node {holder} has the name {} and runs: choose another name, or wait until it is seen to be gone",
+                request.name
             );
-            return Err(ApiError::new(Reason::NodeNameTaken, message).with(meta::NODE_ID, holder.id));
+            return Err(ApiError::new(Reason::NodeNameTaken, message).with(meta::NODE_ID, holder));
         }
         let v1::JoinClusterRequest { name, rpc_addr, gossip_addr, rack } = request;
         let command = Command::RegisterNode { name, rpc_addr, gossip_addr, rack };
@@ -144,7 +144,7 @@ impl ClusterApi {
             return Err(ApiError::new(Reason::Internal, "the metadata answered what was not asked"));
         };
         tracing::info!(node_id = %node.id, name = node.name, rpc_addr = node.rpc_addr, "a node joins the cluster");
-        let v1::GetServersResponse { servers, cluster_id } = view.servers();
+        let v1::GetServersResponse { servers, cluster_id, .. } = view.servers();
         Ok(v1::JoinClusterResponse { cluster_id, node_id: node.id.get(), servers })
     }
 

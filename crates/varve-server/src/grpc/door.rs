@@ -1,6 +1,7 @@
 //! What is answered before the node has its place in a cluster: that it has none yet, and the request to make a cluster.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -32,6 +33,7 @@ pub(crate) type InitRequests = mpsc::Receiver<InitAsked>;
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     inside: Arc<OnceLock<Routes>>,
+    placed: Arc<AtomicBool>,
     init: mpsc::Sender<InitAsked>,
 }
 
@@ -39,7 +41,12 @@ impl Door {
     /// A door that is shut, and what is asked at it.
     pub(crate) fn new() -> (Self, InitRequests) {
         let (init, requests) = mpsc::channel(INIT_REQUESTS_MAX);
-        (Self { inside: Arc::default(), init }, requests)
+        (Self { inside: Arc::default(), placed: Arc::default(), init }, requests)
+    }
+
+    /// The node has its place, and waits for the controller before it serves.
+    pub(crate) fn placed(&self) {
+        self.placed.store(true, Ordering::Relaxed);
     }
 
     /// Lets calls through from now on.
@@ -74,12 +81,13 @@ where
         if let Some(inside) = self.inside.get() {
             return Box::pin(inside.clone().call(request));
         }
-        let init = self.init.clone();
+        let (init, placed) = (self.init.clone(), self.placed.load(Ordering::Relaxed));
         async move {
             Ok(match request.uri().path() {
                 INIT_CLUSTER => {
                     Grpc::new(tonic_prost::ProstCodec::default()).unary(Init(init), request).await
                 }
+                _ if placed => Status::from(starting()).into_http(),
                 _ => Status::from(not_initialized()).into_http(),
             })
         }
@@ -107,6 +115,11 @@ impl UnaryService<v1::InitClusterRequest> for Init {
         }
         .boxed()
     }
+}
+
+fn starting() -> ApiError {
+    let message = "this server is starting: it waits for the controller's leader, which a majority of the controller's voters elects";
+    ApiError::new(Reason::NoLeader, message)
 }
 
 fn not_initialized() -> ApiError {

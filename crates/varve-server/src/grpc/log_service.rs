@@ -21,11 +21,11 @@ use super::convert::{consistency, status, to_wire_time};
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
-use super::route::{Away, Errand, Route, from_afar};
+use super::route::{Away, Errand, Route, from_afar_read};
 use super::session::{BeyondTail, Session, within_freshness};
-use crate::cluster::{may_forward, unforwarded};
+use crate::cluster::{may_forward, unforwarded, unforwarded_for};
 use crate::error::{invalid, read_error, timed_out};
-use crate::limits::CHANGE_TIMEOUT;
+use crate::limits::{AWAY_TIMEOUT, CHANGE_TIMEOUT};
 
 /// The data plane.
 #[derive(Clone, Debug)]
@@ -49,7 +49,10 @@ impl LogApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.consume(unforwarded(request)).boxed().await, &away);
+                return answered(
+                    log.consume(unforwarded_for(request, max_wait + AWAY_TIMEOUT)).boxed().await,
+                    &away,
+                );
             }
         };
         let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
@@ -84,7 +87,7 @@ impl LogApi {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
                 let answers = answered(log.consume_stream(unforwarded(request)).boxed().await, &away)?;
                 let answers =
-                    answers.map(move |answer| answer.map_err(|status| from_afar(&status, &away).into()));
+                    answers.map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
                 return Ok(answers.boxed());
             }
         };
@@ -107,7 +110,7 @@ impl LogApi {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.get_tail(unforwarded(request)).boxed().await, &away);
+                return answered(log.get_tail(unforwarded_for(request, AWAY_TIMEOUT)).boxed().await, &away);
             }
         };
         let level = consistency(request.consistency)?;
@@ -212,7 +215,7 @@ impl LogService for LogApi {
 }
 
 fn answered<T>(answer: Result<Response<T>, Status>, away: &Away) -> Result<T, ApiError> {
-    answer.map(Response::into_inner).map_err(|status| from_afar(&status, away))
+    answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
 }
 
 fn stream_response(shared: &Shared, answer: Answer) -> v1::ProduceStreamResponse {

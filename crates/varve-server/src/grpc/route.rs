@@ -17,6 +17,9 @@ use crate::topics::{Slot, Topic};
 /// The pause before a leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a read waits for the replica here to know what is committed before it goes to the leader.
+const RECOVERY_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Where a call about a partition is served.
 #[derive(Debug)]
 pub(crate) enum Route {
@@ -46,7 +49,14 @@ impl Errand {
 
     /// Waits a moment before another try, where the call had no effect so far and there is time left.
     pub(crate) async fn again(&self, error: ApiError) -> Result<(), ApiError> {
-        let elsewhere = matches!(error.reason, Reason::NotLeader | Reason::NoLeader | Reason::Unreachable);
+        let elsewhere = matches!(
+            error.reason,
+            Reason::NotLeader
+                | Reason::NoLeader
+                | Reason::Unreachable
+                | Reason::ShuttingDown
+                | Reason::NotInitialized
+        );
         if !self.forward || !elsewhere || Instant::now() >= self.until {
             return Err(error);
         }
@@ -79,14 +89,22 @@ impl Shared {
         number: u32,
         errand: Errand,
     ) -> Result<Route, ApiError> {
-        match topic.slot(number)?.1 {
-            Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => {
-                let recovered = timeout(LEADER_TIMEOUT, partition.recovered()).await;
+        let here = match topic.slot(number)?.1 {
+            Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => partition,
+            _ => return self.to_leader(topic, number, errand).await,
+        };
+        if let Ok(Ok(())) = timeout(RECOVERY_TIMEOUT, here.recovered()).await {
+            return Ok(Route::Here(here.clone()));
+        }
+        // It has stopped, or lacks much: others have all.
+        match self.to_leader(topic, number, errand).await? {
+            Route::There(away) => Ok(Route::There(away)),
+            Route::Here(here) => {
+                let recovered = timeout(LEADER_TIMEOUT, here.recovered()).await;
                 let recovered = recovered.map_err(|_| no_leader(topic, number))?;
                 recovered.map_err(|error| topic.explain(read_error(error, topic.at(number))))?;
-                Ok(Route::Here(partition.clone()))
+                Ok(Route::Here(here))
             }
-            _ => self.to_leader(topic, number, errand).await,
         }
     }
 
@@ -137,16 +155,33 @@ impl Shared {
     }
 }
 
-/// What another node answered; what its connection did is told as ours.
+/// What another node answered to something that may have been appended.
 pub(crate) fn from_afar(status: &Status, away: &Away) -> ApiError {
-    let error = ApiError::from_status(status);
-    let message = || format!("node {} at {}: {}", away.node, away.addr, error.message);
-    match error.reason {
-        Reason::Unreachable => ApiError { message: message(), ..error },
+    match from_afar_read(status, away) {
         // What was handed on may have been done.
-        Reason::ConnectionLost => ApiError::new(Reason::CommitUnknown, message()),
+        error if error.reason == Reason::Deadline || is_lost(status) => {
+            ApiError::new(Reason::CommitUnknown, error.message)
+        }
+        error => error,
+    }
+}
+
+/// What another node answered to something that changes nothing. What became of the way there is not the caller's business,
+/// but that there is no way.
+pub(crate) fn from_afar_read(status: &Status, away: &Away) -> ApiError {
+    let error = ApiError::from_status(status);
+    match error.reason {
+        Reason::Unreachable | Reason::ConnectionLost => {
+            let message = format!("node {} at {}: {}", away.node, away.addr, error.message);
+            ApiError::new(Reason::NoLeader, message)
+        }
         _ => error,
     }
+}
+
+/// Whether the connection broke before the answer came.
+fn is_lost(status: &Status) -> bool {
+    ApiError::from_status(status).reason == Reason::ConnectionLost
 }
 
 fn not_leader(topic: &Topic, number: u32, away: &Away) -> ApiError {

@@ -12,7 +12,7 @@ use varve_controller::Metadata;
 use varve_env::Env;
 use varve_record::{NodeId, PartitionId, Term};
 use varve_replica::{GroupSettings, GroupTiming, OpenReplicaError, Partition, Peers};
-use varve_storage::{OpenError, Storage};
+use varve_storage::{OpenError, PartitionConfig, Storage};
 
 use super::topic::Slot;
 use super::{Defaults, Effective, Published, Topic, TopicMap};
@@ -251,6 +251,14 @@ impl Owner {
         }
     }
 
+    /// Whether a partition's log opens, and shows no damage.
+    async fn is_sound(&self, id: PartitionId) -> bool {
+        let storage = self.storage.clone();
+        let opened =
+            self.env.blocking.run(move || storage.open_partition(id, PartitionConfig::default())).await;
+        opened.is_ok_and(|log| log.damage().is_none())
+    }
+
     /// Removes a partition that is no more.
     async fn delete(&self, id: PartitionId) {
         let storage = self.storage.clone();
@@ -303,6 +311,8 @@ impl Owner {
         for id in ids.into_iter().filter(|id| *id != Metadata::CONTROLLER) {
             match state.0.placement(id) {
                 Some(placement) if placement.hosts(this) => {}
+                // It may have been damaged: nobody has looked since.
+                Some(_) if !self.is_sound(id).await => self.set_aside(id).await,
                 Some(_) => self.remove(id).await,
                 None if state.0.was_deleted(id) => self.delete(id).await,
                 None => {

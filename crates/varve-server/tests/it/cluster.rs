@@ -11,7 +11,7 @@ use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::disk::FaultyDisk;
 use varve_gossip::{MemoryNetwork, Tags};
-use varve_server::{Discovery, FatalError, Node, NodeConfig};
+use varve_server::{Discovery, FatalError, Node, NodeConfig, StartError};
 
 use crate::support::{TOPIC, config, env_on, refused, values, within};
 use crate::test_cluster::{LOOK, TestCluster, unforwarded};
@@ -248,16 +248,27 @@ async fn nodes_that_are_not_told_to_bootstrap_wait_to_be_told_to_make_a_cluster(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_was_made_beside_another_ends() {
+async fn no_cluster_is_made_beside_another() {
     let mut cluster = TestCluster::start(3).await;
     cluster.create(3).await;
     cluster.produce(1, "kept").await;
     // Its disk is gone, and it is told to make a cluster as on its first day.
     cluster.crash(1).await;
     let settings = NodeConfig { bootstrap: true, ..cluster.settings(1) };
-    let second = within(Node::start(env_on(&FaultyDisk::new(9)), settings)).await.expect("it starts");
+    let refusal = within(Node::start(env_on(&FaultyDisk::new(9)), settings)).await.expect_err("there is one");
+    assert!(matches!(refusal, StartError::ClusterExists { .. }), "{refusal}");
+    assert_eq!(cluster.values(2, 1).await, ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_made_beside_another_unseen_ends() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    cluster.crash(1).await;
+    cluster.gossip.partition(&["node-2", "node-3"]);
+    let settings = NodeConfig { bootstrap: true, ..cluster.settings(1) };
+    let second = within(Node::start(env_on(&FaultyDisk::new(9)), settings)).await.expect("it sees nobody");
+    cluster.gossip.heal();
     let error = within(second.failed()).await;
     assert!(matches!(error, FatalError::SecondCluster { .. }), "{error}");
-    drop(second);
-    assert_eq!(cluster.values(2, 1).await, ["kept"]);
 }

@@ -240,11 +240,14 @@ fn replication_factor(text: &str) -> Result<u32, String> {
 }
 
 fn rack(text: &str) -> Result<String, String> {
-    let good = !text.is_empty() && text.len() <= RACK_BYTES_MAX && !text.chars().any(char::is_control);
+    let good =
+        !text.is_empty() && text.len() <= RACK_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
     if good {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is no rack: write 1 to {RACK_BYTES_MAX} bytes of text"))
+        Err(format!(
+            "{text:?} is no rack: write 1 to {RACK_BYTES_MAX} visible characters of ASCII, without blanks"
+        ))
     }
 }
 
