@@ -211,8 +211,10 @@ impl Client {
         let found = match replica {
             Replica::Leader => resolver.leader_of(placement),
             Replica::Any(picker) => {
-                let servers = resolver.servers_of(placement, avoided);
-                picker.pick(&servers).map(|server| server.addr.clone())
+                let picked = |servers| picker.pick(&servers).map(|server| server.addr.clone());
+                // A picker that wants none of those that seem to work may still have one.
+                picked(resolver.servers_of(placement, avoided))
+                    .or_else(|| picked(resolver.all_servers_of(placement)))
             }
         };
         found.ok_or_else(|| {

@@ -137,6 +137,22 @@ impl Resolver {
     /// The servers of a partition: those that can be used now, as far as is known, and have not failed for the caller; all,
     /// where that leaves none.
     pub(crate) fn servers_of(&self, placement: &Placement, avoided: &[Arc<str>]) -> PartitionServers {
+        let all = self.all_servers_of(placement);
+        let roster = self.roster();
+        let state = self.state();
+        let works = |server: &&PartitionServer| {
+            state.links.get(&server.addr).is_none_or(Link::seems_to_work) && !avoided.contains(&server.addr)
+        };
+        let in_service = |server: &&PartitionServer| {
+            roster.at(&server.addr).is_none_or(|member| member.is_in_service()) && works(server)
+        };
+        let usable = all.filtered(in_service);
+        let usable = if usable.is_empty() { all.filtered(works) } else { usable };
+        if usable.is_empty() { all } else { usable }
+    }
+
+    /// Every server of a partition, whatever is thought of it.
+    pub(crate) fn all_servers_of(&self, placement: &Placement) -> PartitionServers {
         let roster = self.roster();
         let state = self.state();
         let server = |addr: &Arc<str>| PartitionServer {
@@ -149,17 +165,7 @@ impl Resolver {
         let is_leader = |addr: &Arc<str>| leader.as_ref().is_some_and(|leader| leader.addr == *addr);
         let members = placement.replicas.iter().filter_map(|id| roster.members.get(id));
         let followers = members.map(|member| &member.addr).filter(|addr| !is_leader(addr)).map(server);
-        let all = PartitionServers { followers: followers.collect(), leader: leader.clone() };
-
-        let works = |server: &&PartitionServer| {
-            state.links.get(&server.addr).is_none_or(Link::seems_to_work) && !avoided.contains(&server.addr)
-        };
-        let in_service = |server: &&PartitionServer| {
-            roster.at(&server.addr).is_none_or(|member| member.is_in_service()) && works(server)
-        };
-        let usable = all.filtered(in_service);
-        let usable = if usable.is_empty() { all.filtered(works) } else { usable };
-        if usable.is_empty() { all } else { usable }
+        PartitionServers { followers: followers.collect(), leader: leader.clone() }
     }
 
     /// The leader of a partition, whatever is thought of it.

@@ -218,7 +218,6 @@ impl Node {
     pub async fn shutdown(mut self) -> Result<(), StopError> {
         tracing::info!("node is stopping");
         self.health.not_ready().await;
-        self.view.presence.announce_stop(&self.identity).await;
         if timeout(HAND_OVER_TIMEOUT, self.hand_over()).await.is_err() {
             tracing::warn!("not all leadership could be handed over in time: the others will elect");
         }

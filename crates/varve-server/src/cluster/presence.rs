@@ -16,7 +16,6 @@ use crate::NodeIdentity;
 const CLUSTER: &str = "cluster";
 const NODE: &str = "id";
 const RPC: &str = "rpc";
-const STOPPING: &str = "stopping";
 
 /// The members that gossip knows, as nodes of a cluster. Without gossip nothing is known, and everybody counts as alive. A
 /// clone is another handle.
@@ -101,16 +100,6 @@ impl Presence {
         self.say(Self::tags(Some(identity), &self.rpc_addr)).await;
     }
 
-    /// Says to the others that this node is about to stop: they need not wait for its silence.
-    pub(crate) async fn announce_stop(&self, identity: &NodeIdentity) {
-        let mut tags = Self::tags(Some(identity), &self.rpc_addr);
-        if let Ok(tags) = &mut tags {
-            // One more byte fits where the rest did, or the others find out by themselves.
-            drop(tags.insert(STOPPING, ""));
-        }
-        self.say(tags).await;
-    }
-
     async fn say(&self, tags: Result<Tags, TagsError>) {
         let Some(membership) = &self.membership else { return };
         match tags {
@@ -157,7 +146,7 @@ fn present(member: Member) -> Option<PresentNode> {
         cluster_id: tag(CLUSTER)?,
         rpc_addr: tag(RPC)?,
         gossip_addr: member.gossip_addr.to_string(),
-        alive: member.is_alive() && member.tags.get(STOPPING).is_none(),
+        alive: member.is_alive(),
         name: member.name,
     })
 }

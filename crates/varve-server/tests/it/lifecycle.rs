@@ -46,6 +46,9 @@ async fn the_clear_is_kept_to_loopback() {
     let error = Node::start(env_on(&FaultyDisk::new(1)), open.clone()).await.unwrap_err();
     assert!(matches!(error, StartError::Config(ConfigError::BeyondLoopback { .. })), "{error}");
     open.insecure_serve_beyond_loopback = true;
+    let error = Node::start(env_on(&FaultyDisk::new(1)), open.clone()).await.unwrap_err();
+    assert!(matches!(error, StartError::Config(ConfigError::NoAddress { .. })), "{error}");
+    open.advertise_addr = Some("127.0.0.1:8400".to_owned());
     let node = Node::start(env_on(&FaultyDisk::new(1)), open).await.unwrap();
     within(node.shutdown()).await.unwrap();
 }
