@@ -1,5 +1,6 @@
 //! The way from a group's leader to one other member.
 
+use super::hold_back::hold_back;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
 use super::peers::Peers;
 use super::silence::Silence;
@@ -136,7 +137,7 @@ impl RaftNetworkV2<Types> for Link {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let link = self.clone();
-        let answers = input.map(move |request| {
+        let answers = hold_back(input).map(move |request| {
             let previous = request.prev_log_id;
             let last = request.entries.last().map(RaftEntry::log_id).or(previous);
             let answer = link.append(request);
