@@ -72,11 +72,15 @@ fn run(args: &Args) -> Result<Report, Failure> {
     };
     let scale = if args.quick { 10 } else { 1 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match args.what.unwrap_or(What::Node) {
-            What::Node => loads::all(&binary, dir.path(), scale, 1).await,
-            What::Cluster => loads::all(&binary, dir.path(), scale, 3).await,
-            What::Idle => idle::all(&binary, dir.path(), u32::try_from(scale)?).await,
+    let (what, path) = (args.what.unwrap_or(What::Node), dir.path().to_owned());
+    // As a task among those that it waits for, as callers are that do more than this: the thread that waits here would have to
+    // be woken for each answer.
+    let measuring = runtime.spawn(async move {
+        match what {
+            What::Node => loads::all(&binary, &path, scale, 1).await,
+            What::Cluster => loads::all(&binary, &path, scale, 3).await,
+            What::Idle => idle::all(&binary, &path, u32::try_from(scale)?).await,
         }
-    })
+    });
+    runtime.block_on(measuring)?
 }

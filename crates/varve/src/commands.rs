@@ -31,29 +31,48 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         logging::start_client(verbosity);
     }
     match cli.command {
-        Command::Dev(args) => block_on(dev::run(args, verbosity)),
+        Command::Dev(args) => block_on(None, dev::run(args, verbosity)),
         Command::Server(args) => server::run(&args, verbosity),
-        Command::Produce(args) => block_on(produce::run(args, verbosity)),
-        Command::Consume(args) => block_on(consume::run(args)),
-        Command::Topic(command) => block_on(topic::run(command, verbosity)),
-        Command::Cluster(command) => block_on(cluster::run(command, verbosity)),
+        Command::Produce(args) => block_on(None, produce::run(args, verbosity)),
+        Command::Consume(args) => block_on(None, consume::run(args)),
+        Command::Topic(command) => block_on(None, topic::run(command, verbosity)),
+        Command::Cluster(command) => block_on(None, cluster::run(command, verbosity)),
         Command::Gossip(command) => gossip::run(command, verbosity),
         Command::Context(command) => context::run(command, verbosity),
-        Command::Health(args) => block_on(health::run(args)),
+        Command::Health(args) => block_on(None, health::run(args)),
         Command::Verify(args) => verify::run(&args, verbosity),
-        Command::Bench(args) => block_on(bench::run(args, verbosity)),
+        Command::Bench(args) => block_on(None, as_task(bench::run(args, verbosity))),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),
     }
 }
 
-/// Runs what is asynchronous, on threads that end with it.
-pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+/// Runs what is asynchronous, on threads that end with it: as many as there are processors, or so many.
+pub(crate) fn block_on(
+    threads: Option<usize>,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::General, format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(work);
     // Whatever still reads from standard input must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// Has work done as a task among those that it waits for: the thread that waits in [`block_on`] would have to be woken for each
+/// answer.
+async fn as_task(work: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Result<(), Failure> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Failure::new(Exit::General, error.to_string())),
+        },
+    }
 }

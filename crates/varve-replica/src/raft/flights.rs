@@ -120,7 +120,10 @@ impl Flights {
             Err(ClientWriteError::LogEntryDiscarded(_)) => proposal.answer(Err(self.unknown())),
             Err(error) => proposal.answer(Err(ProduceError::Internal(error.to_string()))),
         }
-        self.changed.notify_one();
+        // Only what was refused waits for the others' answers.
+        if self.has_refused() {
+            self.changed.notify_one();
+        }
     }
 
     fn lose(&self, number: u64) {

@@ -11,7 +11,7 @@ use super::proposer::RETRY_PAUSE;
 use super::returning::Returning;
 use super::settings::{GroupSettings, GroupTiming};
 use super::silence::Silence;
-use super::state_machine::{Applier, CommandCheck, Machine};
+use super::state_machine::{Applier, CommandCheck, Due, Machine};
 use super::types::{RaftVote, Types, to_raft};
 use crate::replica::State;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use varve_env::{Blocking, Env, WallClock};
 use varve_record::{Index, NodeId, Offset, PartitionId, Term};
@@ -34,9 +34,6 @@ use varve_storage::{EndState, PartitionLog, Storage};
 
 /// How long a question to the leader may take, and how long it is asked again where nobody leads.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of entries that are applied before the place is noted; a start applies at most these and what came after again.
-const MARK_INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
-
 /// How long is waited for what is to be marked to be durable.
 const MARK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -84,14 +81,14 @@ impl Group {
         let mut config = settings.timing.config(entries_kept);
         config.enable_elect = !is_returning;
         let config = config.validate().map_err(|error| begin(&error))?;
-        let snapshot_due = Arc::new(Notify::new());
+        let due = Arc::new(Due::default());
         if command_check.is_some() {
             let file = SnapshotFile::new(log.clone(), env.blocking);
             file.finish_install().await.map_err(|error| begin(&error))?;
         }
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
-        let noticed = Arc::clone(&snapshot_due);
+        let noticed = Arc::clone(&due);
         let machine = blocking
             .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
             .await
@@ -132,7 +129,7 @@ impl Group {
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
         let alone_max = settings.timing.alone_max();
         drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
-        drop(tokio::spawn(clear_up(Arc::downgrade(&group), snapshot_due)));
+        drop(tokio::spawn(clear_up(Arc::downgrade(&group), due)));
         if is_returning {
             drop(tokio::spawn(learn(Arc::downgrade(&group), storage.clone())));
         } else {
@@ -479,27 +476,24 @@ async fn name_members(group: std::sync::Weak<Group>) {
 }
 
 /// Makes the snapshot that lets the log be purged, and notes now and then how far the log is applied.
-async fn clear_up(group: std::sync::Weak<Group>, snapshot_due: Arc<Notify>) {
-    let Some(mut applied) = group.upgrade().map(|group| group.applied.clone()) else { return };
-    let mut marked_bytes = 0;
+async fn clear_up(group: std::sync::Weak<Group>, due: Arc<Due>) {
+    let Some(mut leadership) = group.upgrade().map(|group| group.leadership()) else { return };
     loop {
-        let is_due = tokio::select! {
+        let is_snapshot = tokio::select! {
             biased;
-            () = snapshot_due.notified() => true,
-            changed = applied.changed() => match changed {
-                Ok(()) => false,
+            () = due.snapshot.notified() => true,
+            () = due.mark.notified() => false,
+            // The sender goes with the group.
+            changed = leadership.changed() => match changed {
+                Ok(()) => continue,
                 Err(_) => return,
             },
         };
         let Some(group) = group.upgrade() else { return };
-        if is_due {
+        if is_snapshot {
             // Consensus then purges up to it.
             drop(group.raft.trigger().snapshot().await);
-            continue;
-        }
-        let written_bytes = group.log.size_bytes();
-        if written_bytes.abs_diff(marked_bytes) >= MARK_INTERVAL_BYTES {
-            marked_bytes = written_bytes;
+        } else {
             group.mark().await;
         }
     }

@@ -24,6 +24,8 @@ use varve_env::Blocking;
 use varve_record::NodeId;
 use varve_storage::{EndState, Entry, EntryKind, PartitionLog, ProducerTable, StoredMembership};
 
+/// Bytes of entries that are applied before the place is noted; a start applies at most these and what came after again.
+const MARK_INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Entries that are applied before their commit is made known.
 const APPLY_ENTRIES_MAX: usize = 1024;
 
@@ -77,6 +79,15 @@ impl Applier for NoApplier {
     }
 }
 
+/// What is to be done behind the state machine.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Told when entries were applied that a snapshot is to follow.
+    pub(super) snapshot: Notify,
+    /// Told when so much was applied that the place is to be noted.
+    pub(super) mark: Notify,
+}
+
 /// A group's state machine.
 pub(crate) struct Machine {
     log: PartitionLog,
@@ -86,8 +97,9 @@ pub(crate) struct Machine {
     applied: EndState,
     applier: Box<dyn Applier>,
     applied_watch: watch::Sender<EndState>,
-    /// Told when entries were applied that a snapshot is to follow.
-    snapshot_due: Arc<Notify>,
+    due: Arc<Due>,
+    /// Bytes that were applied since a mark was asked for.
+    unmarked_bytes: u64,
     file: SnapshotFile,
     /// The members for as long as none of the log's entries says who they are.
     founders: Option<RaftMembership>,
@@ -103,7 +115,7 @@ impl Machine {
         blocking: Blocking,
         state: watch::Sender<State>,
         mut applier: Box<dyn Applier>,
-        snapshot_due: Arc<Notify>,
+        due: Arc<Due>,
     ) -> io::Result<Self> {
         let file = SnapshotFile::new(log.clone(), blocking);
         let applied = match applier.commands() {
@@ -112,8 +124,19 @@ impl Machine {
         };
         let applied_watch = watch::Sender::new(applied.clone());
         let founders = None;
-        let mut machine =
-            Self { log, blocking, state, applied, applier, applied_watch, snapshot_due, file, founders };
+        let unmarked_bytes = 0;
+        let mut machine = Self {
+            log,
+            blocking,
+            state,
+            applied,
+            applier,
+            applied_watch,
+            due,
+            unmarked_bytes,
+            file,
+            founders,
+        };
         machine.applier.publish();
         machine.publish_progress();
         Ok(machine)
@@ -135,6 +158,7 @@ impl Machine {
         let held = std::mem::take(&mut self.applied);
         self.applied = advance(held, entry);
         self.applier.apply(entry)?;
+        self.unmarked_bytes += entry.body.len() as u64;
         if entry.kind == EntryKind::Blank {
             return Ok(Applied::Void);
         }
@@ -151,7 +175,11 @@ impl Machine {
         self.publish_progress();
         let is_due = self.applier.commands().is_some_and(Commands::asks_for_snapshot);
         if is_due || self.applied.log_start_offset > before {
-            self.snapshot_due.notify_one();
+            self.due.snapshot.notify_one();
+        }
+        if self.unmarked_bytes >= MARK_INTERVAL_BYTES {
+            self.unmarked_bytes = 0;
+            self.due.mark.notify_one();
         }
     }
 

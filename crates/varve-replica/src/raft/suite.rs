@@ -14,7 +14,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use varve_env::Env;
 use varve_env::disk::FaultyDisk;
 use varve_record::PartitionId;
@@ -30,8 +30,7 @@ impl StoreBuilder<Types, LogStore, Machine, Storage> for Builder {
         let log = storage.create_partition(id, PartitionConfig::default()).unwrap();
         let state = watch::Sender::new(State::unknown());
         let machine =
-            Machine::open(log.clone(), env.blocking, state, Box::new(NoApplier), Arc::new(Notify::new()))
-                .unwrap();
+            Machine::open(log.clone(), env.blocking, state, Box::new(NoApplier), Arc::default()).unwrap();
         let store = LogStore::new(log, storage.votes().clone(), id, env.blocking);
         Ok((storage, store, machine))
     }

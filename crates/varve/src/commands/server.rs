@@ -39,7 +39,14 @@ pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let config = ServerConfig::load(&args.flags, variables).map_err(config_failure)?;
     logging::start_server(&config, verbosity)?;
-    block_on(serve(config, args.stop_with_stdin))
+    let threads = config.worker_threads.unwrap_or_else(worker_threads);
+    block_on(Some(threads), serve(config, args.stop_with_stdin))
+}
+
+/// One for each processor but one, which is left to the threads that write to disks: to wake a second thread costs more than
+/// it brings where these two must share a processor.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failure> {

@@ -43,6 +43,7 @@ pub(crate) const RETENTION_BYTES: &str = "retention-bytes";
 pub(crate) const RETENTION_AGE: &str = "retention-age";
 pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
 pub(crate) const RECORD_BYTES_MAX: &str = "record-bytes-max";
+pub(crate) const WORKER_THREADS: &str = "worker-threads";
 pub(crate) const LOG_LEVEL: &str = "log-level";
 pub(crate) const LOG_FORMAT: &str = "log-format";
 
@@ -116,6 +117,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(SEGMENT_BYTES, "SIZE", "128MiB", "Size at which a segment file is closed and the next begun"),
     key(RECORD_BYTES_MAX, "SIZE", "1MiB", "Largest record accepted: key, value and headers together"),
+    key(
+        WORKER_THREADS,
+        "N",
+        "auto",
+        "Threads that serve, besides those that write to disks; auto: one for each processor but one, at least one",
+    ),
     key(
         LOG_LEVEL,
         "LEVEL",

@@ -19,6 +19,8 @@ const RACK_BYTES_MAX: usize = 128;
 const START_JOIN_ADDRS_MAX: usize = 64;
 /// Most replicas that a topic may want.
 pub(crate) const REPLICATION_FACTOR_MAX: u32 = 7;
+/// Most threads that serve.
+const WORKER_THREADS_MAX: usize = 1024;
 /// Where gossip listens if `bind-addr` has no port.
 pub(crate) const GOSSIP_PORT: u16 = 8401;
 
@@ -72,6 +74,8 @@ pub(crate) struct ServerConfig {
     pub(crate) segment_bytes: u64,
     /// Largest record.
     pub(crate) record_bytes_max: u64,
+    /// Threads that serve; `None` goes by the processors.
+    pub(crate) worker_threads: Option<usize>,
     /// Filter of what is logged, if one was given.
     pub(crate) log_level: Option<String>,
     /// How it is logged.
@@ -114,6 +118,7 @@ impl ServerConfig {
                 .filter(|age| !age.is_zero()),
             segment_bytes: get.required(key::SEGMENT_BYTES, parse_bytes)?,
             record_bytes_max: get.required(key::RECORD_BYTES_MAX, parse_bytes)?,
+            worker_threads: get.required(key::WORKER_THREADS, worker_threads)?,
             log_level: layers.get(key::LOG_LEVEL).map(|given| given.value.clone()),
             log_format: get.required(key::LOG_FORMAT, log_format)?,
         };
@@ -248,6 +253,18 @@ fn rack(text: &str) -> Result<String, String> {
         Err(format!(
             "{text:?} is no rack: write 1 to {RACK_BYTES_MAX} visible characters of ASCII, without blanks"
         ))
+    }
+}
+
+fn worker_threads(text: &str) -> Result<Option<usize>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let count: usize = parsed(text, "no number of threads, and not auto")?;
+    if (1..=WORKER_THREADS_MAX).contains(&count) {
+        Ok(Some(count))
+    } else {
+        Err(format!("a server has 1 to {WORKER_THREADS_MAX} of these threads"))
     }
 }
 
@@ -415,6 +432,8 @@ mod tests {
         assert!(with("default-replication-factor", "8").contains("1 to 7"));
         assert!(with("replacement-delay", "soon").contains("is no duration"));
         assert!(with("rack", "").contains("is no rack"));
+        assert!(with("worker-threads", "0").contains("1 to 1024"));
+        assert!(with("worker-threads", "many").contains("not auto"));
         assert!(with("node-name", "a b").contains("is no node name"));
         assert_eq!(load(&[], &[]).expect_err("nothing"), "data-dir is not set");
         let env = load(&[("data-dir", "/tmp/v")], &[("VARVE_RETENTION_AGE", "long")]).expect_err("long");
