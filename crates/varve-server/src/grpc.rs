@@ -1,11 +1,13 @@
 //! The gRPC services: calls in, what a partition takes; its answers and errors, out.
 //!
+//! - `admission`: how many single appends may be on their way in.
 //! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
-//! - `session`: a read, from a start to its bounds; `follow`: one that is streamed.
+//! - `session`: a read, from a start to its bounds; `follow`: one that is streamed; `read_ahead`: how much they all hold.
 //! - `route`: which node serves a call; `relay`: a produce stream handed on.
 //! - `door`: what is answered before the node has its place in a cluster.
 //! - `log_service`, `cluster_service`, `book_service`: the calls themselves, thin.
 
+mod admission;
 mod book_service;
 mod cluster_service;
 mod connection;
@@ -17,6 +19,7 @@ mod health_report;
 mod intake;
 mod log_service;
 mod pipeline;
+mod read_ahead;
 mod relay;
 mod route;
 mod session;
@@ -27,6 +30,7 @@ mod workshop;
 pub(crate) use connection::GrpcConnection;
 pub(crate) use door::{Door, InitRequests};
 pub(crate) use health::Health;
+pub(crate) use read_ahead::ReadAhead;
 pub(crate) use workshop::Workshop;
 
 use std::sync::Arc;
@@ -40,11 +44,12 @@ use varve_api::v1::cluster_service_server::ClusterServiceServer;
 use varve_api::v1::log_service_server::LogServiceServer;
 use varve_env::Env;
 
+use self::admission::Admission;
 use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
 use crate::limits::{
     CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
-    STREAM_WINDOW_BYTES,
+    PRODUCE_BYTES_ARRIVING_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::topics::{ProducerIds, Topics};
 
@@ -60,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Drain,
     /// Bytes of batches of all callers that are not yet answered.
     pub(crate) room: Arc<Semaphore>,
+    /// What consume streams have read ahead.
+    pub(crate) read_ahead: ReadAhead,
 }
 
 /// What is served from the first moment: health, and what services there are.
@@ -76,9 +83,10 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
     let log = LogServiceServer::new(log_service::LogApi::new(shared.clone()));
     let cluster = ClusterServiceServer::new(cluster_service::ClusterApi::new(shared.clone()));
     let book = LogServer::new(book_service::BookApi::new(shared.clone()));
-    Routes::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX))
+    let arriving = Arc::new(Semaphore::new(PRODUCE_BYTES_ARRIVING_MAX));
+    Routes::new(Admission::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
         .add_service(cluster)
-        .add_service(book.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(Admission::new(book.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
         .prepare()
 }
 

@@ -53,6 +53,9 @@ pub const STREAM_BYTES_IN_FLIGHT_MAX: usize = 32 * 1024 * 1024;
 /// and single produces are answered with OVERLOADED.
 pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 
+/// Bytes of single produces that are on their way in. Over it more are answered with OVERLOADED before they are there.
+pub const PRODUCE_BYTES_ARRIVING_MAX: usize = 128 * 1024 * 1024;
+
 /// Bytes of a batch from which it is checked or unpacked beside the threads that serve, rather than on them.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -68,6 +71,13 @@ pub const STREAM_PIECE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Pieces of a consume stream that are read ahead of what the connection takes.
 pub const STREAM_PIECES_AHEAD_MAX: usize = 1;
+
+/// Bytes that all consume streams together may have read ahead. Over it their pieces are small ones of
+/// [`STREAM_PIECE_BYTES_SMALL`], so that those who do not take what they asked for hold little, and nobody waits for them.
+pub const READ_AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes in one piece of a consume stream where there is no room for more, unless the first batch alone is larger.
+pub const STREAM_PIECE_BYTES_SMALL: usize = 64 * 1024;
 
 /// What a record costs in a message beside its key, value and headers, in bytes, as a server counts it to keep pieces
 /// bounded where records are tiny.

@@ -152,6 +152,7 @@ impl Node {
             forwarder,
             drain: drain.clone(),
             room: Arc::new(Semaphore::new(config.produce_bytes_in_flight_max)),
+            read_ahead: grpc::ReadAhead::default(),
         };
         door.open(grpc::routes(&shared));
         health.ready().await;

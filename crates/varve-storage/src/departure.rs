@@ -25,6 +25,18 @@ pub(crate) fn quarantine_path(dir: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
+/// The numbers of a partition's directories that were set aside, the oldest first.
+pub(crate) fn quarantines(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>, FileError> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    let entries = disk.list(parent).map_err(|e| FileError::new("list", parent, e))?;
+    let number = |entry: &str| entry.strip_prefix(name)?.strip_prefix(QUARANTINED)?.parse().ok();
+    let mut numbers: Vec<u32> = entries.iter().filter_map(|entry| number(&entry.name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
 /// The partition that a note's name says; `None` for any other name.
 pub(crate) fn parse_note(name: &str) -> Option<PartitionId> {
     crate::storage::parse_partition(name.strip_suffix(LEFT_SUFFIX)?)

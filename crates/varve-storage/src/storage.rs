@@ -32,6 +32,9 @@ const NEW_SUFFIX: &str = ".new";
 const REMOVED_SUFFIX: &str = ".removed";
 /// The most producers that a partition may be set to remember: its checkpoint is one frame.
 const PRODUCERS_MAX: usize = 65_536;
+/// Most directories of one partition that are kept set aside. Only a partition that others have is set aside, so that an older one is
+/// worth its room for whoever asks why, and for nothing else.
+pub const QUARANTINED_MAX: usize = 3;
 
 /// A data directory, locked for as long as any clone of this lives. Cheap to clone. When the last clone is dropped, what is
 /// queued is still written, but [`Storage::close`] is what makes the next start fast.
@@ -190,7 +193,8 @@ impl Storage {
     }
 
     /// Moves a partition's directory aside, durably, and nothing of it is deleted; handles to it are stopped. Its vote stays, so
-    /// that it may be made here again: see [`Storage::has_left`]. Gives where its files lie now: they are the operator's. Blocks.
+    /// that it may be made here again: see [`Storage::has_left`]. Gives where its files lie now: they are the operator's. Of
+    /// those that were set aside before, the newest stay, [`QUARANTINED_MAX`] with this one. Blocks.
     ///
     /// # Errors
     /// Where it does not exist or the system refuses.
@@ -203,17 +207,25 @@ impl Storage {
         }
         self.withdraw(&reserved);
         departure::note(disk, &dir)?;
-        let mut number = 1;
-        let aside = loop {
-            let aside = departure::quarantine_path(&dir, number);
-            if !disk.exists(&aside).map_err(|e| FileError::new("look for", &aside, e))? {
-                break aside;
-            }
-            number += 1;
-        };
+        let before = departure::quarantines(disk, &dir)?;
+        let number = before.last().map_or(1, |last| last.saturating_add(1));
+        let aside = departure::quarantine_path(&dir, number);
         disk.rename(&dir, &aside).map_err(|e| FileError::new("rename", &dir, e))?;
         sync_parent(disk, &dir)?;
         self.0.shared.forget(id);
+        let kept_from = (before.len() + 1).saturating_sub(QUARANTINED_MAX);
+        for number in &before[..kept_from] {
+            let oldest = departure::quarantine_path(&dir, *number);
+            match disk.remove_dir_all(&oldest) {
+                Ok(()) => {
+                    tracing::warn!(partition = %id, dir = %oldest.display(), "too much of this partition was set aside: the oldest is removed")
+                }
+                // It takes room, and no more than that: what was to be done is done.
+                Err(error) => {
+                    tracing::warn!(partition = %id, dir = %oldest.display(), %error, "the oldest directory that was set aside cannot be removed")
+                }
+            }
+        }
         Ok(aside)
     }
 

@@ -141,6 +141,10 @@ impl Group {
         Ok(group)
     }
 
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
+    }
+
     pub(crate) fn raft(&self) -> &Raft<Types, Machine> {
         &self.raft
     }

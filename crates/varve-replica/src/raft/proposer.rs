@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use varve_env::WallClock;
-use varve_record::{Offset, Term, Timestamp};
+use varve_record::{Offset, PartitionId, Term, Timestamp};
 use varve_storage::{EndState, Entry, LogId};
 
 /// How long a leader that may not write now is tried again, before its callers are sent away.
@@ -41,7 +41,12 @@ pub(crate) struct GroupProposer {
 struct Lead {
     term: Term,
     end: EndState,
+    /// Whether it was said that this node's clock lies behind.
+    said_behind: bool,
 }
+
+/// How far this node's clock may lie behind the newest append time before that is said, in milliseconds.
+const BEHIND_MS_MAX: i64 = 60_000;
 
 impl GroupProposer {
     pub(crate) fn new(group: Arc<Group>, clock: Arc<dyn WallClock>, producers_max: usize) -> Self {
@@ -157,7 +162,7 @@ impl GroupProposer {
         let term =
             self.group.leading().ok_or_else(|| ProduceError::NotLeader { leader: self.group.leader() })?;
         if self.lead.as_ref().is_none_or(|lead| lead.term != term) {
-            self.lead = Some(Lead { term, end: log.end_state() });
+            self.lead = Some(Lead { term, end: log.end_state(), said_behind: false });
         }
         Ok(term)
     }
@@ -166,7 +171,9 @@ impl GroupProposer {
     fn judge(&mut self, proposal: Proposal) -> Option<(Entering, Proposal)> {
         let time = Timestamp::new(self.clock.now_unix_ms());
         let progress = self.group.state().borrow().progress;
+        let group = self.group.id();
         let lead = self.lead.as_mut()?;
+        lead.look_at(time, group);
         match proposal {
             Proposal::Produce { produce, answer, room } => match judge(&lead.end, &produce) {
                 Ok(Verdict::Append) => {
@@ -203,6 +210,19 @@ impl GroupProposer {
 }
 
 impl Lead {
+    /// Append times never go back: where a clock was far ahead once, they stand still until all clocks are there. Whoever reads
+    /// or keeps records by time has to know.
+    fn look_at(&mut self, now: Timestamp, partition: PartitionId) {
+        let newest = self.end.last_append_time;
+        let behind_ms = newest.get().saturating_sub(now.get());
+        if behind_ms > BEHIND_MS_MAX && !self.said_behind {
+            self.said_behind = true;
+            let (newest_ms, now_ms) = (newest.get(), now.get());
+            tracing::warn!(%partition, behind_ms, newest_ms, now_ms, "the newest append time lies ahead of this node's clock: \
+                append times stand still until it is reached; look at the clocks of all nodes");
+        }
+    }
+
     fn append(&mut self, produce: Produce, time: Timestamp, producers_max: usize) -> (Entering, Produce) {
         let base_offset = self.end.next_offset;
         let batch = produce.batch.with_base_offset(base_offset);

@@ -169,7 +169,7 @@ impl Log for BookApi {
             }
             Err(error) => return Err(status(error)),
         };
-        let events = follow::stream(session, None, self.shared.drain.clone());
+        let events = follow::stream(session, None, self.shared.drain.clone(), &self.shared.read_ahead);
         let responses = events.flat_map(|event| {
             let responses = match event {
                 Ok(Event::Piece(piece)) => piece.records.into_iter().map(consume_response).map(Ok).collect(),

@@ -270,9 +270,16 @@ impl ClusterApi {
         }
         let Slot::Open(partition) = slot else { return described };
         let status = partition.status();
-        if let Some(leader) = status.progress.leader {
-            described.leader = Some(leader.get());
-            described.term = Some(status.progress.term.get());
+        match status.progress.leader {
+            Some(leader) => {
+                described.leader = Some(leader.get());
+                described.term = Some(status.progress.term.get());
+            }
+            // The metadata say that this node leads, and it knows better: no majority answers it.
+            None if described.leader == Some(self.shared.view.this().get()) => {
+                (described.leader, described.term) = (None, None);
+            }
+            None => {}
         }
         v1::Partition {
             log_start_offset: Some(status.progress.log_start_offset.get()),

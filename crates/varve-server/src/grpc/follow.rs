@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use varve_api::error::ApiError;
 
+use super::read_ahead::{Held, ReadAhead};
 use super::session::{Piece, Session};
 use crate::drain::Drain;
-use crate::limits::{STREAM_PIECE_BYTES_MAX, STREAM_PIECES_AHEAD_MAX};
+use crate::limits::STREAM_PIECES_AHEAD_MAX;
 
 /// What a streamed read answers.
 #[derive(Debug)]
@@ -23,14 +24,16 @@ pub(crate) enum Event {
 }
 
 /// Reads until a bound is reached, then ends; without a bound it follows the tail. A reader that does not take what was
-/// read keeps no more than [`STREAM_PIECES_AHEAD_MAX`] pieces of it here, and what the connection holds.
+/// read keeps no more than [`STREAM_PIECES_AHEAD_MAX`] pieces of it here, and what the connection holds. How large they are
+/// is said by [`ReadAhead`].
 pub(crate) fn stream(
     session: Session,
     heartbeat: Option<Duration>,
     drain: Drain,
-) -> impl Stream<Item = Result<Event, ApiError>> {
+    read_ahead: &ReadAhead,
+) -> impl Stream<Item = Result<Event, ApiError>> + use<> {
     let (events, mut taken) = mpsc::channel(STREAM_PIECES_AHEAD_MAX);
-    let follow = Follow { session, heartbeat, drain, events };
+    let follow = Follow { session, heartbeat, drain, held: read_ahead.begin(), events };
     drop(tokio::spawn(follow.run()));
     futures::stream::poll_fn(move |cx| taken.poll_recv(cx))
 }
@@ -39,6 +42,7 @@ struct Follow {
     session: Session,
     heartbeat: Option<Duration>,
     drain: Drain,
+    held: Held,
     events: mpsc::Sender<Result<Event, ApiError>>,
 }
 
@@ -59,9 +63,10 @@ impl Follow {
                 room.send(Ok(Event::Draining(self.session.empty_piece())));
                 return self.send(Err(Drain::error())).await;
             }
-            match self.session.piece(STREAM_PIECE_BYTES_MAX).await {
+            match self.session.piece(self.held.next_bytes_max()).await {
                 Ok(piece) if !piece.is_empty() => drop(room.send(Ok(Event::Piece(piece)))),
                 Ok(_) => {
+                    self.held.is_idle();
                     drop(room);
                     self.wait().await?;
                 }

@@ -14,7 +14,7 @@ use varve_replica::{Partition, Pending, Produce};
 
 use super::Shared;
 use super::convert::{acks, from_wire_time, produce_response, wire_acks};
-use super::route::{Away, Errand, Place, Route, from_afar};
+use super::route::{Away, Errand, Place, Route, from_afar, moved};
 use super::workshop::{Effort, Workshop};
 use crate::cluster::unforwarded;
 use crate::error::{batch_error, build_error, invalid, overloaded, produce_error, push_error, timed_out};
@@ -68,17 +68,22 @@ impl Intake {
         request: v1::ProduceRequest,
         forward: bool,
     ) -> Result<v1::ProduceResponse, ApiError> {
-        let prepared = self.prepare(request).await?;
-        // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory.
-        let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(prepared.bytes) else {
+        // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory: before it is
+        // looked at, for which many may have to wait.
+        let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(held_bytes(&request)) else {
             return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
         };
+        let prepared = self.prepare(request).await?;
         let errand = Errand::new(forward);
         loop {
             let Place { topic, number } = &prepared.place;
             let outcome = match shared.to_leader(topic, *number, errand).await? {
                 Route::Here(partition) => prepared.place.produce(&partition, prepared.produce.clone()).await,
-                Route::There(away) => hand_on(shared, &away, prepared.clone().into_request()).await,
+                Route::There(away) => tokio::select! {
+                    biased;
+                    answer = hand_on(shared, &away, prepared.clone().into_request()) => answer,
+                    () = shared.moved_from(&prepared.place, away.node) => Err(moved(&prepared.place, away.node)),
+                },
             };
             match outcome {
                 Ok(answer) => return Ok(answer),
@@ -225,6 +230,12 @@ fn identity(producer: &v1::ProducerState) -> Result<(ProducerId, ProducerEpoch, 
     }
     let (id, first) = (ProducerId::new(producer.producer_id), Sequence::new(producer.first_sequence));
     Ok((id, ProducerEpoch::new(epoch), first))
+}
+
+/// What a request holds in memory.
+fn held_bytes(request: &v1::ProduceRequest) -> u32 {
+    let records: usize = request.records.iter().map(record_bytes).sum();
+    u32::try_from(records + request.encoded_batch.len()).unwrap_or(u32::MAX)
 }
 
 fn record_bytes(record: &v1::ProduceRecord) -> usize {

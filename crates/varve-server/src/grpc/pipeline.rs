@@ -5,7 +5,7 @@
 //! place among the unanswered ones is free when the client has taken the answer. The reader stops while either is used up,
 //! and with it HTTP/2's flow control stops the client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
-use varve_api::error::ApiError;
+use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
+use varve_record::{NodeId, PartitionId};
 use varve_replica::Pending;
 
 use super::Shared;
@@ -24,6 +25,10 @@ use super::route::{Away, Errand, Place, Route};
 use crate::drain::Drain;
 use crate::error::invalid;
 use crate::limits::{DRAIN_PAUSE, DRAIN_READ_MAX, STREAM_BATCHES_IN_FLIGHT_MAX, STREAM_BYTES_IN_FLIGHT_MAX};
+use crate::topics::Topic;
+
+/// Most partitions without a leader that a stream remembers.
+const LEADERLESS_MAX: usize = 1024;
 
 /// A batch of a stream, with the number that its sender gave it.
 #[derive(Debug)]
@@ -59,11 +64,12 @@ where
         intake: Intake::new(shared),
         forward,
         relays: BTreeMap::new(),
+        leaderless: BTreeSet::new(),
         places: Arc::new(Semaphore::new(STREAM_BATCHES_IN_FLIGHT_MAX)),
         stream_room: Arc::new(Semaphore::new(STREAM_BYTES_IN_FLIGHT_MAX)),
     };
     drop(tokio::spawn(reader.run(batches, waiting)));
-    drop(tokio::spawn(acknowledge(queue, answered, shared.drain.clone())));
+    drop(tokio::spawn(acknowledge(queue, answered, shared.clone())));
     // The place is given back as the answer is taken.
     futures::stream::poll_fn(move |cx| answers.poll_recv(cx)).map(|(answer, _place)| answer)
 }
@@ -78,7 +84,7 @@ enum Waiting {
 enum Outcome {
     Pending(Place, Pending),
     /// It was handed on to the node that leads its partition.
-    Relayed(Relayed),
+    Relayed(Place, NodeId, Relayed),
     Refused(ApiError),
 }
 
@@ -97,6 +103,9 @@ struct Reader {
     forward: bool,
     /// Streams to other nodes, by address.
     relays: BTreeMap<String, Relay>,
+    /// Partitions that a batch has waited for a leader of, and in vain. Those that follow do not wait: they would hold up the
+    /// batches of other partitions one after the other.
+    leaderless: BTreeSet<PartitionId>,
     places: Arc<Semaphore>,
     stream_room: Arc<Semaphore>,
 }
@@ -175,15 +184,37 @@ impl Reader {
         let of_server = Arc::clone(&self.shared.room).acquire_many_owned(prepared.bytes).await;
         let (Ok(of_stream), Ok(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
         let Place { topic, number } = prepared.place.clone();
-        let outcome = match self.shared.to_leader(&topic, number, Errand::new(self.forward)).await? {
+        let outcome = match self.leader_of(&topic, number).await? {
             Route::Here(partition) => {
                 let Prepared { place, produce, .. } = prepared;
                 let pending = place.enqueue(&partition, produce).await?;
                 Outcome::Pending(place, pending)
             }
-            Route::There(away) => Outcome::Relayed(self.relay(away).send(prepared.into_request()).await),
+            Route::There(away) => {
+                let (place, node) = (prepared.place.clone(), away.node);
+                Outcome::Relayed(place, node, self.relay(away).send(prepared.into_request()).await)
+            }
         };
         Ok((outcome, (of_stream, of_server)))
+    }
+
+    /// Waits for the leader of a partition, unless that was in vain before.
+    async fn leader_of(&mut self, topic: &Topic, number: u32) -> Result<Route, ApiError> {
+        let id = topic.slot(number)?.0;
+        let errand = Errand::new(self.forward);
+        let has_waited = self.leaderless.contains(&id);
+        let errand = if has_waited { errand.that_has_waited() } else { errand };
+        let route = self.shared.to_leader(topic, number, errand).await;
+        match &route {
+            Err(error) if error.reason == Reason::NoLeader => {
+                if self.leaderless.len() < LEADERLESS_MAX {
+                    self.leaderless.insert(id);
+                }
+            }
+            _ if has_waited => drop(self.leaderless.remove(&id)),
+            _ => {}
+        }
+        route
     }
 
     /// The stream to another node: batches for the same one follow each other.
@@ -205,13 +236,13 @@ impl Reader {
 async fn acknowledge(
     mut queue: mpsc::Receiver<Waiting>,
     answered: mpsc::Sender<(Result<Answer, ApiError>, Option<OwnedSemaphorePermit>)>,
-    drain: Drain,
+    shared: Shared,
 ) {
     while let Some(waiting) = queue.recv().await {
         let (answer, place) = match waiting {
             Waiting::Batch { request_id, outcome, held } => {
-                let result = settle(outcome).await;
-                let draining = drain.has_begun();
+                let result = settle(&shared, outcome).await;
+                let draining = shared.drain.has_begun();
                 (Ok(Answer { request_id, result, draining }), Some(held.place))
             }
             Waiting::End(error) => (Err(error), None),
@@ -222,10 +253,10 @@ async fn acknowledge(
     }
 }
 
-async fn settle(outcome: Outcome) -> Result<v1::ProduceResponse, ApiError> {
+async fn settle(shared: &Shared, outcome: Outcome) -> Result<v1::ProduceResponse, ApiError> {
     match outcome {
         Outcome::Pending(place, pending) => place.wait(pending).await,
-        Outcome::Relayed(relayed) => relay::settle(relayed).await,
+        Outcome::Relayed(place, node, relayed) => relay::settle(shared, &place, node, relayed).await,
         Outcome::Refused(error) => Err(error),
     }
 }

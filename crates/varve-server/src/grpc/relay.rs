@@ -8,8 +8,10 @@ use tonic::Streaming;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 use varve_api::v1::produce_stream_response::Result as Outcome;
+use varve_record::NodeId;
 
-use super::route::{Away, from_afar};
+use super::Shared;
+use super::route::{Away, Place, from_afar, moved};
 use crate::cluster::{Forwarder, unforwarded};
 use crate::limits::STREAM_BATCHES_IN_FLIGHT_MAX;
 
@@ -45,11 +47,20 @@ impl Relay {
     }
 }
 
-/// What became of a batch.
-pub(crate) async fn settle(relayed: Relayed) -> Result<v1::ProduceResponse, ApiError> {
+/// What became of a batch that was handed on to a node.
+pub(crate) async fn settle(
+    shared: &Shared,
+    place: &Place,
+    node: NodeId,
+    relayed: Relayed,
+) -> Result<v1::ProduceResponse, ApiError> {
     // It was not sent: nothing has happened.
     let never_sent = || ApiError::new(Reason::NotLeader, "the way to the leader has ended: try again");
-    relayed.await.unwrap_or_else(|_| Err(never_sent()))
+    tokio::select! {
+        biased;
+        relayed = relayed => relayed.unwrap_or_else(|_| Err(never_sent())),
+        () = shared.moved_from(place, node) => Err(moved(place, node)),
+    }
 }
 
 async fn run(forwarder: Forwarder, away: Away, mut queue: mpsc::Receiver<(v1::ProduceRequest, Answer)>) {

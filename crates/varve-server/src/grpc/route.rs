@@ -17,6 +17,9 @@ use crate::topics::{Slot, Topic};
 /// The pause before a leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether a partition is led by another node than the one that owes an answer.
+const MOVED_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// How long a read waits for the replica here to know what is committed before it goes to the leader.
 const RECOVERY_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -45,6 +48,11 @@ pub(crate) struct Errand {
 impl Errand {
     pub(crate) fn new(forward: bool) -> Self {
         Self { forward, until: Instant::now() + LEADER_TIMEOUT }
+    }
+
+    /// The same, for one that waits for no leader: another has waited for this one.
+    pub(crate) fn that_has_waited(self) -> Self {
+        Self { until: Instant::now(), ..self }
     }
 
     /// Waits a moment before another try, where the call had no effect so far and there is time left.
@@ -108,6 +116,21 @@ impl Shared {
         }
     }
 
+    /// Returns once a partition is known to be led by another node than this. One that stands still neither answers nor breaks
+    /// its connection for as long as [`KEEPALIVE_BETWEEN_NODES`](crate::limits::KEEPALIVE_BETWEEN_NODES) says, and more.
+    pub(crate) async fn moved_from(&self, place: &Place, node: NodeId) {
+        loop {
+            sleep(MOVED_LOOK_INTERVAL).await;
+            match self.leader_now(&place.topic, place.number) {
+                Ok(Some(Route::Here(partition))) if partition.progress().leader == Some(self.view.this()) => {
+                    return;
+                }
+                Ok(Some(Route::There(away))) if away.node != node => return,
+                _ => {}
+            }
+        }
+    }
+
     fn leader_now(&self, topic: &Topic, number: u32) -> Result<Option<Route>, ApiError> {
         let (id, slot) = topic.slot(number)?;
         let this = self.view.this();
@@ -153,6 +176,13 @@ impl Shared {
     pub(crate) fn status(&self, error: ApiError) -> Status {
         self.view.with_leader_addr(error).into()
     }
+}
+
+/// Of a batch that was handed on to a node which does not lead any more, and gave no answer.
+pub(crate) fn moved(place: &Place, node: NodeId) -> ApiError {
+    let at = place.topic.at(place.number);
+    let message = format!("{at}: node {node} gave no answer, and does not lead it any more");
+    ApiError::new(Reason::CommitUnknown, message)
 }
 
 /// What another node answered to something that may have been appended.

@@ -4,7 +4,7 @@ use crate::harness::*;
 use std::path::Path;
 use varve_env::disk::{CrashMode, Disk, OpenMode};
 use varve_record::{Offset, PartitionId};
-use varve_storage::{AppendError, Entry, OpenError, PartitionLog, Storage};
+use varve_storage::{AppendError, Entry, OpenError, PartitionLog, QUARANTINED_MAX, Storage};
 
 #[test]
 fn what_nobody_knows_is_left_alone() {
@@ -45,6 +45,26 @@ fn voted(world: &World, storage: &Storage, log: &PartitionLog) {
     append(world, log, vec![entry(0, 1)]);
     storage.votes().save(PARTITION, vote(3, 1), Box::new(|result| result.unwrap()));
     world.run();
+}
+
+#[test]
+fn of_a_partition_that_is_damaged_again_and_again_the_newest_directories_are_kept() {
+    let mut world = World::new(12);
+    let (storage, log) = world.open_log();
+    voted(&world, &storage, &log);
+    let asides: Vec<_> = (0..QUARANTINED_MAX + 3)
+        .map(|_| {
+            let aside = storage.quarantine_partition(PARTITION).unwrap();
+            storage.create_partition(PARTITION, world.config.clone()).unwrap();
+            storage.has_returned(PARTITION).unwrap();
+            aside
+        })
+        .collect();
+    assert!(asides.windows(2).all(|pair| pair[0] != pair[1]));
+    let (old, kept) = asides.split_at(3);
+    assert!(old.iter().all(|aside| !world.disk.exists(aside).unwrap()), "they are not without bound");
+    assert!(kept.iter().all(|aside| world.disk.exists(aside).unwrap()));
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! What may be on its way in, of single appends.
+//!
+//! A call's message is kept until all of it is there, and only then the call is looked at. So many calls that arrive at the same
+//! time are so many messages in memory, whatever becomes of them. Here each asks for room for as much as its first bytes say
+//! that it is, and is refused at once where there is none: before it is sent, for the most part.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use varve_api::limits::MESSAGE_BYTES_MAX;
+
+use crate::error::overloaded;
+
+/// How a path ends that single appends are sent to.
+const PRODUCE: &str = "/Produce";
+/// Where a message's first bytes say how long it is, behind one that says whether it is compressed.
+const LENGTH: std::ops::Range<usize> = 1..5;
+
+/// A service whose single appends are admitted one by one.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission<S> {
+    inner: S,
+    /// Bytes that may be on their way, shared by all services.
+    room: Arc<Semaphore>,
+}
+
+impl<S> Admission<S> {
+    pub(crate) fn new(inner: S, room: &Arc<Semaphore>) -> Self {
+        Self { inner, room: Arc::clone(room) }
+    }
+}
+
+impl<S: NamedService> NamedService for Admission<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Admission<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if !request.uri().path().ends_with(PRODUCE) {
+            return self.inner.call(request);
+        }
+        let room = Arc::clone(&self.room);
+        self.inner.call(request.map(|body| Body::new(Arriving { body, room, held: None })))
+    }
+}
+
+/// A message on its way. Its room is given back when it is there, and taken over.
+struct Arriving {
+    body: Body,
+    room: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Arriving {
+    fn admit(&self, first: &[u8]) -> Result<OwnedSemaphorePermit, Status> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(announced_bytes(first));
+        room.map_err(|_| overloaded("produce-bytes-arriving", "too many batches are on their way").into())
+    }
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        if let (Some(first), None) = (data, &self.held) {
+            match self.admit(first) {
+                Ok(held) => self.held = Some(held),
+                Err(refused) => return Poll::Ready(Some(Err(refused))),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How long a message is by its first bytes. No longer than it may be: that is refused elsewhere. As long as it may be, where
+/// they do not say.
+fn announced_bytes(first: &[u8]) -> u32 {
+    let longest = u32::try_from(MESSAGE_BYTES_MAX).unwrap_or(u32::MAX);
+    let announced = first.get(LENGTH).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
+    announced.unwrap_or(longest).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_of_a_message_say_how_long_it_is() {
+        assert_eq!(announced_bytes(&[0, 0, 1, 0, 2, 9, 9]), 0x1_0002);
+        assert_eq!(announced_bytes(&[0, 0, 1]) as usize, MESSAGE_BYTES_MAX);
+        assert_eq!(announced_bytes(&[0, 0xff, 0xff, 0xff, 0xff]) as usize, MESSAGE_BYTES_MAX);
+    }
+}
