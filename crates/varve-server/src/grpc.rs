@@ -3,6 +3,7 @@
 //! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
 //! - `session`: a read, from a start to its bounds; `follow`: one that is streamed.
 //! - `route`: which node serves a call; `relay`: a produce stream handed on.
+//! - `servers`: who is there, as it changes; `describe`, `health_report`, `lagging`: what is told of topics and the cluster.
 //! - `door`: what is answered before the node has its place in a cluster.
 //! - `log_service`, `cluster_service`, `book_service`: the calls themselves, thin.
 
@@ -10,23 +11,26 @@ mod book_service;
 mod cluster_service;
 mod connection;
 mod convert;
+mod describe;
 mod door;
 mod follow;
 mod health;
 mod health_report;
 mod intake;
+mod lagging;
 mod log_service;
 mod pipeline;
 mod relay;
 mod route;
+mod servers;
 mod session;
 mod settings;
-mod watch;
 mod workshop;
 
 pub(crate) use connection::GrpcConnection;
 pub(crate) use door::{Door, InitRequests};
 pub(crate) use health::Health;
+pub(crate) use servers::Servers;
 pub(crate) use workshop::Workshop;
 
 use std::sync::Arc;
@@ -56,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) topics: Topics,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) view: ClusterView,
+    pub(crate) servers: Servers,
     pub(crate) forwarder: Forwarder,
     pub(crate) drain: Drain,
     /// Bytes of batches of all callers that are not yet answered.
