@@ -55,7 +55,7 @@ impl Client {
         Ok(topics)
     }
 
-    /// Tells all there is to know of a topic.
+    /// Tells all there is to know of a topic; offsets and sizes are those that the partitions' leaders know, where they answer.
     ///
     /// # Errors
     /// `TOPIC_NOT_FOUND`, or as any call.

@@ -301,9 +301,10 @@ impl Client {
         deadline: Instant,
     ) -> Result<Arc<TopicMap>, ApiError> {
         let request = v1::DescribeTopicRequest { name: topic.to_string(), create_missing: create };
-        let call = |connection| {
+        let call = |connection: Connection| {
             let request = request.clone();
-            async move { cluster_service(connection).describe_topic(request).await }
+            // Where the partitions are led is asked for, and not how far they are.
+            async move { cluster_service(connection.for_itself()).describe_topic(request).await }
         };
         let (answer, _) = self.call_any_until(deadline, true, call).await?;
         let map = self.inner.topics.learn(topic, &answer.topic.unwrap_or_default());

@@ -27,6 +27,11 @@ impl Connection {
     pub(crate) fn to_one(channel: Channel) -> Self {
         Self { channel, may_forward: false }
     }
+
+    /// The same, for a call that the server is to answer by itself, with what it knows.
+    pub(crate) fn for_itself(self) -> Self {
+        Self { may_forward: false, ..self }
+    }
 }
 
 impl Service<Request<Body>> for Connection {

@@ -1,6 +1,6 @@
 //! How the cluster is.
 
-use crate::limits::HEALTH_LISTED_MAX;
+use crate::limits::{HEALTH_LISTED_MAX, REPLICATION_FACTOR_MAX};
 use crate::spread::replicas_wanted;
 use crate::{Liveness, Metadata, NodeState, Placement};
 use std::collections::BTreeMap;
@@ -27,6 +27,10 @@ pub struct Health {
     pub moving: Listed,
     /// Those with a damaged replica.
     pub damaged: Listed,
+    /// Replicas that are damaged.
+    pub damaged_replicas: usize,
+    /// Those with fewer replicas than their topic asks for, because the cluster has no more nodes for them. Not a fault.
+    pub short: Listed,
 }
 
 /// Partitions: how many, and the first of them.
@@ -72,6 +76,14 @@ impl Metadata {
                 health.failed.extend((!liveness.is_alive(node.id)).then_some(node.id));
             }
         }
+        let active = self.nodes().filter(|node| node.is_active()).count();
+        for (_, topic) in self.topics() {
+            let asked = topic.replication_factor as usize;
+            if replicas_wanted(topic.replication_factor, active) < asked.min(REPLICATION_FACTOR_MAX as usize)
+            {
+                topic.partitions.iter().for_each(|id| health.short.add(*id));
+            }
+        }
         let wanted = self.wanted_replicas();
         for (id, placement) in self.placements() {
             let wanted = wanted.get(&id).copied().unwrap_or_default();
@@ -110,6 +122,7 @@ impl Metadata {
         if !placement.is_settled() {
             health.moving.add(id);
         }
+        health.damaged_replicas += placement.damaged.len();
         if !placement.damaged.is_empty() {
             health.damaged.add(id);
         }

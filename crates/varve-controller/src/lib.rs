@@ -5,15 +5,13 @@
 //! written as JSON, so that what a log holds can be read by eye and a field can be added.
 //!
 //! What is to be done follows from the state and from [`Liveness`], a hint of who runs: [`plan`] gives the commands that move
-//! replicas, [`controller_voters`] who votes in the controller's own group, [`leader_moves`] which leaderships a node hands
-//! over, and [`Metadata::health`] how the cluster is. They only read.
+//! replicas, [`controller_voters`] who votes in the controller's own group, and [`Metadata::health`] how the cluster is. They only read.
 //!
 //! It must never know I/O, time or the log that carries it. Begin with [`Command`], then [`Placement`].
 
 mod command;
 mod error;
 mod health;
-mod leader_moves;
 mod leading;
 mod limits;
 mod liveness;
@@ -33,12 +31,11 @@ mod voters;
 pub use command::{Command, DecodeError, Response};
 pub use error::MetadataError;
 pub use health::{Health, Listed};
-pub use leader_moves::{LeaderMove, leader_moves};
 pub use leading::Leading;
 pub use limits::{
-    ADDRESS_BYTES_MAX, CHANGES_IN_FLIGHT_MAX, CONTROLLER_VOTERS_MAX, HEALTH_LISTED_MAX, LEADER_MOVES_MAX,
-    NAMED_PRODUCERS_MAX, NODE_NAME_BYTES_MAX, NODES_MAX, PARTITIONS_MAX, PRODUCER_IDS_BLOCK,
-    PRODUCER_NAME_BYTES_MAX, RACK_BYTES_MAX, REPLICATION_FACTOR_MAX, REPORT_ENTRIES_MAX,
+    ADDRESS_BYTES_MAX, CHANGES_IN_FLIGHT_MAX, CONTROLLER_VOTERS_MAX, HEALTH_LISTED_MAX, NAMED_PRODUCERS_MAX,
+    NODE_NAME_BYTES_MAX, NODES_MAX, PARTITIONS_MAX, PRODUCER_IDS_BLOCK, PRODUCER_NAME_BYTES_MAX,
+    RACK_BYTES_MAX, REPLICATION_FACTOR_MAX, REPORT_ENTRIES_MAX,
 };
 pub use liveness::Liveness;
 pub use metadata::Metadata;

@@ -33,9 +33,6 @@ pub const REPORT_ENTRIES_MAX: usize = 1_000;
 /// Partitions whose members change at the same time, in the whole cluster: each may copy a whole partition.
 pub const CHANGES_IN_FLIGHT_MAX: usize = 64;
 
-/// Leaderships that a node hands over in one round.
-pub const LEADER_MOVES_MAX: usize = 64;
-
 /// Entries of each list in [`crate::Health`]; the counts are whole.
 pub const HEALTH_LISTED_MAX: usize = 100;
 

@@ -5,11 +5,10 @@ mod replicas;
 mod topics;
 
 use crate::command::{Applied, Command, Response};
-use crate::limits::REPORT_ENTRIES_MAX;
 use crate::nodes::{Nodes, Site};
 use crate::placements::{Placements, StoredPlacements};
 use crate::producers::Producers;
-use crate::{Leading, Node, Placement, Topic};
+use crate::{Node, Placement, Topic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -147,22 +146,6 @@ impl Metadata {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
-    }
-
-    /// The report of what a node knows and the metadata do not, cut to what one report takes; nothing where there is no news.
-    #[must_use]
-    pub fn report_of(
-        &self,
-        node: NodeId,
-        leading: impl IntoIterator<Item = Leading>,
-        damaged: impl IntoIterator<Item = PartitionId>,
-    ) -> Option<Command> {
-        let leading = leading.into_iter().filter(|leading| self.placements.is_news(node, leading));
-        let damaged = damaged.into_iter().filter(|id| self.placements.is_news_of_damage(node, *id));
-        let leading: Vec<_> = leading.take(REPORT_ENTRIES_MAX).collect();
-        let damaged: Vec<_> = damaged.take(REPORT_ENTRIES_MAX).collect();
-        let news = !leading.is_empty() || !damaged.is_empty();
-        news.then_some(Command::Report { node, leading, damaged })
     }
 
     /// The table of placements.

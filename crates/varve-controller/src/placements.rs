@@ -112,19 +112,16 @@ impl Placements {
     }
 
     /// Whether what a leader says is not known yet. Nodes that have no replica say nothing that counts.
-    pub(crate) fn is_news(&self, node: NodeId, leading: &Leading) -> bool {
+    fn is_news(&self, node: NodeId, leading: &Leading) -> bool {
         let placement = self.get(leading.partition).filter(|placement| placement.hosts(node));
         placement.is_some_and(|placement| placement.is_led_anew(leading) || placement.is_settled_by(leading))
     }
 
     /// Takes over that a node's copy is damaged, and whether that is news.
     pub(crate) fn report_damaged(&mut self, node: NodeId, id: PartitionId) -> bool {
-        let news = self.is_news_of_damage(node, id);
-        news && self.update(id, |placement| placement.damaged.insert(node)).is_some()
-    }
-
-    pub(crate) fn is_news_of_damage(&self, node: NodeId, id: PartitionId) -> bool {
-        self.get(id).is_some_and(|placement| placement.hosts(node) && !placement.damaged.contains(&node))
+        let is_news = |placement: &Placement| placement.hosts(node) && !placement.damaged.contains(&node);
+        self.get(id).is_some_and(is_news)
+            && self.update(id, |placement| placement.damaged.insert(node)).is_some()
     }
 
     fn count(&mut self, placement: &Placement, by: isize) {

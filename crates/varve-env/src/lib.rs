@@ -7,6 +7,7 @@
 //! This crate must never know what its seams are used for. Start reading at [`Env`], then [`disk`].
 
 mod blocking;
+mod burst;
 mod clock;
 pub mod disk;
 mod entropy;
@@ -15,6 +16,7 @@ pub mod net;
 mod spawn;
 
 pub use blocking::Blocking;
+pub use burst::{BURST_INTERVAL, Burst};
 pub use clock::{ManualClock, SystemClock, WallClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use env::Env;

@@ -1,6 +1,7 @@
 //! How a node takes part in gossip.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{GossipKeyRing, Tags};
@@ -28,6 +29,8 @@ pub struct GossipConfig {
     pub known_addrs: Vec<String>,
     /// The keys that all members share. There is no gossip without one.
     pub keys: GossipKeyRing,
+    /// Where they were read, to be named where others turn out to use another.
+    pub key_file: Option<PathBuf>,
     /// What the node says of itself.
     pub tags: Tags,
     /// How quickly failures and changes are noticed.
@@ -44,6 +47,7 @@ impl GossipConfig {
             start_join_addrs: Vec::new(),
             known_addrs: Vec::new(),
             keys: keys.into(),
+            key_file: None,
             tags: Tags::new(),
             timing: GossipTiming::default(),
         }

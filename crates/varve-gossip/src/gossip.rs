@@ -21,6 +21,7 @@ use tokio::time;
 
 use crate::config::NAME_BYTES_MAX;
 use crate::conflict::NameWatch;
+use crate::foreign::KeyWatch;
 use crate::joiner::Joiner;
 use crate::roster::Roster;
 use crate::settings::{self, SerfDelegate, SerfNode, SerfTransport};
@@ -54,6 +55,7 @@ pub struct Gossip {
     serf: SerfNode,
     roster: Arc<Roster>,
     names: Arc<NameWatch>,
+    keys: Arc<KeyWatch>,
     /// One change of tags at a time, so that the last one asked for is the last one told.
     tags: tokio::sync::Mutex<()>,
     stop: watch::Sender<bool>,
@@ -76,7 +78,8 @@ impl Gossip {
             return Err(StartError::Timing { setting });
         }
         let names = Arc::new(NameWatch::new(SmolStr::new(&config.name)));
-        let (serf, events) = start_serf(&config, &names).await?;
+        let keys = settings::key_watch(&config);
+        let (serf, events) = start_serf(&config, &names, &keys).await?;
         let addr = *serf.advertise_node().address();
         names.started_at(addr);
         tracing::info!(name = %config.name, %addr, "gossip: started");
@@ -88,7 +91,7 @@ impl Gossip {
         let look = Arc::new(Notify::new());
         tasks.spawn(until(&stop, drain(events, look.clone())));
         tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)));
-        let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names.clone());
+        let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names.clone(), keys.clone());
         tasks.spawn(until(&stop, joiner.run()));
         Ok(Self {
             first: Member {
@@ -100,6 +103,7 @@ impl Gossip {
             serf,
             roster,
             names,
+            keys,
             tags: tokio::sync::Mutex::new(()),
             stop,
             tasks: Mutex::new(tasks),
@@ -116,6 +120,12 @@ impl Gossip {
     /// keep to whom they knew first. It is logged as an error as well.
     pub fn name_conflict(&self) -> watch::Receiver<Option<SocketAddr>> {
         self.names.confirmed()
+    }
+
+    /// Who answers this node under a key that it does not have, once it has tried to join for some rounds and has seen nobody. It
+    /// is logged as an error as well.
+    pub fn foreign_key(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.keys.confirmed()
     }
 
     async fn say_goodbye(&self) {
@@ -260,12 +270,16 @@ pub enum StartError {
 
 type Events = EventSubscriber<SerfTransport, SerfDelegate>;
 
-async fn start_serf(config: &GossipConfig, names: &Arc<NameWatch>) -> Result<(SerfNode, Events), StartError> {
+async fn start_serf(
+    config: &GossipConfig,
+    names: &Arc<NameWatch>,
+    keys: &Arc<KeyWatch>,
+) -> Result<(SerfNode, Events), StartError> {
     let any_port = config.bind_addr.port() == 0;
     let mut tries_left = if any_port { PORT_TRIES_MAX } else { 1 };
     loop {
         tries_left -= 1;
-        match try_start_serf(config, names).await {
+        match try_start_serf(config, names, keys).await {
             // Somebody else took the port since it was found free.
             Err(StartError::Bind { .. }) if tries_left > 0 => {}
             result => return result,
@@ -276,6 +290,7 @@ async fn start_serf(config: &GossipConfig, names: &Arc<NameWatch>) -> Result<(Se
 async fn try_start_serf(
     config: &GossipConfig,
     names: &Arc<NameWatch>,
+    keys: &Arc<KeyWatch>,
 ) -> Result<(SerfNode, Events), StartError> {
     let bind_addr = with_free_port(config.bind_addr)?;
     let advertise_addr = config.advertise_addr.map(|mut addr| {
@@ -284,7 +299,7 @@ async fn try_start_serf(
         }
         addr
     });
-    let transport = settings::transport(&config.name, bind_addr, advertise_addr);
+    let transport = settings::transport(&config.name, bind_addr, advertise_addr, keys.clone());
     let (producer, events) = EventProducer::bounded(EVENTS_QUEUED_MAX);
     let delegate = settings::delegate(names.clone());
     let started =

@@ -18,6 +18,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::foreign::KeyWatch;
+
 /// Most bytes of one message over TCP. It holds all members' states, at most about 700 bytes each.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -33,26 +35,27 @@ const ENCRYPTED_TAG: u8 = 15;
 /// TCP for gossip.
 pub(crate) struct GuardedTcp {
     incoming: Arc<Semaphore>,
+    keys: Arc<KeyWatch>,
 }
 
 impl StreamLayer for GuardedTcp {
     type Runtime = TokioRuntime;
     type Listener = GuardedListener;
     type Stream = GuardedStream;
-    type Options = ();
+    type Options = Arc<KeyWatch>;
 
-    async fn new((): ()) -> io::Result<Self> {
-        Ok(Self { incoming: Arc::new(Semaphore::new(INCOMING_MAX)) })
+    async fn new(keys: Arc<KeyWatch>) -> io::Result<Self> {
+        Ok(Self { incoming: Arc::new(Semaphore::new(INCOMING_MAX)), keys })
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<GuardedStream> {
-        GuardedStream::new(TcpStream::connect(addr).await?, None)
+        GuardedStream::new(TcpStream::connect(addr).await?, None, self.keys.clone())
     }
 
     async fn bind(&self, addr: SocketAddr) -> io::Result<GuardedListener> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        Ok(GuardedListener { listener, local_addr, incoming: self.incoming.clone() })
+        Ok(GuardedListener { listener, local_addr, incoming: self.incoming.clone(), keys: self.keys.clone() })
     }
 
     fn is_secure() -> bool {
@@ -65,6 +68,7 @@ pub(crate) struct GuardedListener {
     listener: TcpListener,
     local_addr: SocketAddr,
     incoming: Arc<Semaphore>,
+    keys: Arc<KeyWatch>,
 }
 
 impl Listener for GuardedListener {
@@ -73,7 +77,7 @@ impl Listener for GuardedListener {
     async fn accept(&self) -> io::Result<(GuardedStream, SocketAddr)> {
         let place = self.incoming.clone().acquire_owned().await.map_err(io::Error::other)?;
         let (stream, peer) = self.listener.accept().await?;
-        Ok((GuardedStream::new(stream, Some(place))?, peer))
+        Ok((GuardedStream::new(stream, Some(place), self.keys.clone())?, peer))
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -93,12 +97,13 @@ pub(crate) struct GuardedStream {
 }
 
 impl GuardedStream {
-    fn new(stream: TcpStream, place: Option<OwnedSemaphorePermit>) -> io::Result<Self> {
+    /// One that was accepted has a place.
+    fn new(stream: TcpStream, place: Option<OwnedSemaphorePermit>, keys: Arc<KeyWatch>) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let (local_addr, peer_addr) = (stream.local_addr()?, stream.peer_addr()?);
         let (reader, writer) = stream.into_split();
-        let reader =
-            GuardedReader { inner: reader, header: [0; HEADER_BYTES], filled: 0, taken: 0, _place: place };
+        let header = [0; HEADER_BYTES];
+        let reader = GuardedReader { inner: reader, header, filled: 0, taken: 0, place, keys, peer_addr };
         Ok(Self { reader, writer: GuardedWriter(writer), local_addr, peer_addr })
     }
 }
@@ -160,8 +165,10 @@ pub(crate) struct GuardedReader {
     filled: usize,
     /// How many of them were read, and not only looked at.
     taken: usize,
-    /// Its place among the incoming connections.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Its place among the incoming connections, if it is one.
+    place: Option<OwnedSemaphorePermit>,
+    keys: Arc<KeyWatch>,
+    peer_addr: SocketAddr,
 }
 
 impl GuardedReader {
@@ -199,7 +206,12 @@ impl ProtoReader for GuardedReader {
     async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
         self.check_header().await?;
         let len = self.take_header(buf);
-        self.inner.read_exact(&mut buf[len..]).await.map(drop)
+        self.inner.read_exact(&mut buf[len..]).await?;
+        // The protocol reads all that is encrypted in one piece.
+        if len == 0 {
+            self.keys.look(self.peer_addr, self.place.is_none(), buf);
+        }
+        Ok(())
     }
 
     async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {

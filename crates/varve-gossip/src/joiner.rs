@@ -12,6 +12,7 @@ use tokio::time::{self, timeout};
 
 use crate::config::JOIN_ADDRS_MAX;
 use crate::conflict::NameWatch;
+use crate::foreign::KeyWatch;
 use crate::roster::Roster;
 use crate::settings::SerfNode;
 use crate::{GossipConfig, GossipTiming};
@@ -43,6 +44,7 @@ pub(crate) struct Joiner {
     serf: SerfNode,
     roster: Arc<Roster>,
     names: Arc<NameWatch>,
+    keys: Arc<KeyWatch>,
     /// Rounds in a row in which the name was seen at another address.
     conflicts: u32,
 }
@@ -54,6 +56,7 @@ impl Joiner {
         serf: SerfNode,
         roster: Arc<Roster>,
         names: Arc<NameWatch>,
+        keys: Arc<KeyWatch>,
     ) -> Self {
         let mut targets = config.start_join_addrs.clone();
         targets.extend(config.known_addrs.iter().cloned());
@@ -66,6 +69,7 @@ impl Joiner {
             serf,
             roster,
             names,
+            keys,
             conflicts: 0,
         }
     }
@@ -78,6 +82,7 @@ impl Joiner {
             let all_present = self.join_absent().await;
             let conflict = self.judge_conflict();
             let alone = self.live_others().is_empty();
+            self.keys.end_round(alone);
             // Nodes that start together see each other one by one: whoever is still missing is tried again soon, and rarely
             // in the end.
             let longest = if alone { self.timing.join_backoff_max } else { self.timing.rejoin_interval };

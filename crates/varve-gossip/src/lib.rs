@@ -13,6 +13,7 @@
 
 mod config;
 mod conflict;
+mod foreign;
 mod gossip;
 mod guard;
 mod joiner;

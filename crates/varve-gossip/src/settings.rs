@@ -12,6 +12,7 @@ use serf::types::SmolStr;
 use serf::{MemberlistOptions, Options, Serf};
 
 use crate::conflict::{NameWatch, NameWatchDelegate};
+use crate::foreign::KeyWatch;
 use crate::guard::GuardedTcp;
 use crate::{GossipConfig, GossipKey, GossipKeyRing, GossipTiming};
 
@@ -57,12 +58,20 @@ pub(crate) fn transport(
     name: &str,
     bind_addr: SocketAddr,
     advertise_addr: Option<SocketAddr>,
+    keys: Arc<KeyWatch>,
 ) -> NetTransportOptions<SmolStr, TokioSocketAddrResolver, GuardedTcp> {
-    let mut options = NetTransportOptions::new(SmolStr::new(name))
+    let mut options = NetTransportOptions::with_stream_layer_options(SmolStr::new(name), keys)
         .maybe_advertise_address(advertise_addr)
         .with_packet_buffer_size(DATAGRAMS_QUEUED_MAX);
     options.add_bind_address(bind_addr);
     options
+}
+
+/// What tells messages under these keys from others.
+pub(crate) fn key_watch(config: &GossipConfig) -> Arc<KeyWatch> {
+    let (primary, others) = config.keys.primary_and_others();
+    let keys = std::iter::once(primary).chain(others).map(secret).collect();
+    KeyWatch::new(keys, config.key_file.clone())
 }
 
 /// How serf behaves.

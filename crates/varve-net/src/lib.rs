@@ -7,14 +7,12 @@
 //! does not have yet: TLS (its handshake will come before the first byte is looked at). Start reading at [`Mux`], then
 //! [`Protocol`], then [`PeerClient`] and [`serve_peer`] for the framed connections between peers.
 
-mod burst;
 mod connection;
 mod limits;
 mod mux;
 mod peer;
 mod protocol;
 
-pub use burst::{BURST_INTERVAL, Burst};
 pub use connection::Connection;
 pub use limits::{
     ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTIONS_MAX, FIRST_BYTE_TIMEOUT, MuxLimits, PENDING_MAX,

@@ -14,10 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use varve_env::Burst;
 use varve_env::net::{BoxStream, Listener};
 
 use crate::protocol::{PREFACE_BYTES_MAX, Protocol, Verdict, judge};
-use crate::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, Burst, Connection, MuxLimits};
+use crate::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, Connection, MuxLimits};
 
 /// How many connections that were told apart wait to be taken. The others stay pending.
 const READY_MAX: usize = 16;

@@ -4,8 +4,8 @@ use crate::lead::Lead;
 use crate::raft::{CommandApplier, Group, Responses, SnapshotFile};
 use crate::replica::{Replica, open_log};
 use crate::{
-    CommandLogSettings, FollowerState, GroupError, GroupMembers, GroupSettings, OpenReplicaError, Peers,
-    ProduceError, Progress,
+    CommandLogSettings, Follower, FollowerState, GroupError, GroupMembers, GroupSettings, OpenReplicaError,
+    Peers, ProduceError, Progress,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +13,10 @@ use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use varve_env::{Env, WallClock};
 use varve_record::{Index, NodeId, PartitionId, Timestamp};
-use varve_storage::{Entry, EntryKind, LogId, PartitionConfig, PartitionLog, Storage};
+use varve_storage::{Damage, Entry, EntryKind, LogId, PartitionConfig, PartitionLog, Storage};
 
 /// Commands that wait; over it whoever proposes waits.
 const COMMANDS_MAX: usize = 256;
@@ -287,6 +288,30 @@ impl<S: StateMachine> CommandLog<S> {
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<Arc<S>> {
         self.state.clone()
+    }
+
+    /// Follows how far the log is, and who leads it.
+    #[must_use]
+    pub fn follow_progress(&self) -> Follower {
+        Follower::new(self.lead.watch())
+    }
+
+    /// When another leader that is known now will be known no more if it says nothing: nobody is told of that.
+    #[must_use]
+    pub fn leader_known_until(&self) -> Option<Instant> {
+        self.lead.leader_known_until()
+    }
+
+    /// Whether the disk that it lies on is full, so that no records are let in there.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.lead.log().is_full()
+    }
+
+    /// The damage that was found in the log; `None` where none is known.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        self.lead.log().damage()
     }
 
     /// How far the log is.

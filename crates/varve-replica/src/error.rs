@@ -30,6 +30,14 @@ pub enum OpenReplicaError {
         /// The partition.
         id: PartitionId,
     },
+    /// Its log or its snapshot is not all that was durable here.
+    #[error("what lies here of partition {id} is not all that was durable: {reason}")]
+    Untrusted {
+        /// The partition.
+        id: PartitionId,
+        /// What is wrong.
+        reason: String,
+    },
     /// It could not begin its term.
     #[error("cannot begin a term: {0}")]
     Begin(ProduceError),
@@ -44,6 +52,17 @@ pub enum OpenReplicaError {
         /// Why not.
         reason: String,
     },
+}
+
+impl OpenReplicaError {
+    /// Whether what the replica had is lost or damaged, so that to open it again gives the same.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost { .. } | Self::Untrusted { .. } | Self::Replay(varve_storage::ReadError::Damaged(_))
+        )
+    }
 }
 
 /// A batch that was not appended, or of which nobody can say.

@@ -5,6 +5,7 @@ use crate::replica::{Committed, Replica, State};
 use crate::{GroupError, Progress};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use varve_storage::PartitionLog;
 
 /// The only replica of its partition, or one of a group.
@@ -34,8 +35,13 @@ impl Lead {
     pub(crate) fn progress(&self) -> Progress {
         match self {
             Self::Alone(replica) => replica.progress(),
-            Self::Group(group) => group.state().borrow().progress,
+            Self::Group(group) => group.progress(),
         }
+    }
+
+    /// When another leader that is known now will be known no more if it says nothing.
+    pub(crate) fn leader_known_until(&self) -> Option<Instant> {
+        self.group().ok()?.leader_known_until()
     }
 
     pub(crate) fn committed(&self) -> Committed {

@@ -11,6 +11,7 @@
 mod command_log;
 mod error;
 mod judge;
+mod laggard;
 mod lead;
 mod members;
 mod partition;
@@ -26,6 +27,7 @@ mod status;
 
 pub use command_log::{CommandError, CommandLog, StateMachine};
 pub use error::{GroupError, OpenReplicaError, ProduceError, ReadError};
+pub use laggard::Laggard;
 pub use members::{FollowerState, GroupMembers};
 pub use partition::{Follower, Partition};
 pub use produce::{Acks, Pending, Produce, Produced};

@@ -8,8 +8,8 @@ use crate::replica::{Replica, State, open_log};
 use crate::retention::RetentionClock;
 use crate::settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 use crate::{
-    Consistency, FollowerState, GroupError, GroupMembers, GroupSettings, OpenReplicaError, PartitionStatus,
-    Produce, ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
+    Consistency, FollowerState, GroupError, GroupMembers, GroupSettings, Laggard, OpenReplicaError,
+    PartitionStatus, Produce, ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,7 +205,7 @@ impl Partition {
     /// Follows how far the partition is.
     #[must_use]
     pub fn follow(&self) -> Follower {
-        Follower(self.shared.lead.watch())
+        Follower::new(self.shared.lead.watch())
     }
 
     /// Reads whole committed batches from the one that holds `from`, up to about `max_bytes`, at least one where there is
@@ -354,6 +354,25 @@ impl Partition {
         Ok(self.shared.lead.group()?.followers())
     }
 
+    /// The members that lack something of the log, while this replica leads; none where it does not.
+    ///
+    /// # Errors
+    /// Where it has no group.
+    pub async fn laggards(&self) -> Result<Vec<Laggard>, GroupError> {
+        let behind = self.followers()?.into_iter().filter(|(_, state)| state.lag_entries > 0);
+        let behind: Vec<_> = behind.collect();
+        if behind.is_empty() {
+            return Ok(Vec::new());
+        }
+        let log = self.log().clone();
+        let end = self.progress().high_watermark;
+        let looked = self.shared.env.blocking.run(move || {
+            let laggard = |(node, state): (NodeId, FollowerState)| Laggard::of(&log, end, node, &state);
+            behind.into_iter().map(laggard).collect()
+        });
+        Ok(looked.await)
+    }
+
     /// Adds a member that does not vote, where it is none yet, and waits until it has caught up: until it gets all that is in
     /// the log at some moment within an election timeout. The caller bounds the time: to give up takes nothing back, and to ask
     /// again goes on.
@@ -493,6 +512,10 @@ async fn refuse(mut proposals: mpsc::Receiver<Proposal>, damage: Damage) {
 pub struct Follower(watch::Receiver<State>);
 
 impl Follower {
+    pub(crate) fn new(state: watch::Receiver<State>) -> Self {
+        Self(state)
+    }
+
     /// How far it is now.
     pub fn now(&mut self) -> Progress {
         self.0.borrow_and_update().progress

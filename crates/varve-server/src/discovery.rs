@@ -1,6 +1,7 @@
 //! How a node finds others.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use varve_gossip::{Gossip, GossipConfig, GossipKeyRing, GossipTiming, Membership, Tags};
@@ -30,6 +31,8 @@ pub struct GossipSettings {
     pub start_join_addrs: Vec<String>,
     /// What it is encrypted with.
     pub keys: GossipKeyRing,
+    /// Where that was read, to be named where others turn out to use another.
+    pub key_file: Option<PathBuf>,
     /// How quickly failures are noticed.
     pub timing: GossipTiming,
 }
@@ -39,7 +42,8 @@ impl GossipSettings {
     #[must_use]
     pub fn new(bind_addr: SocketAddr, keys: impl Into<GossipKeyRing>) -> Self {
         let (start_join_addrs, keys) = (Vec::new(), keys.into());
-        Self { bind_addr, advertise_addr: None, start_join_addrs, keys, timing: GossipTiming::default() }
+        let (advertise_addr, key_file, timing) = (None, None, GossipTiming::default());
+        Self { bind_addr, advertise_addr, start_join_addrs, keys, key_file, timing }
     }
 }
 
@@ -65,6 +69,7 @@ impl Discovery {
                     known_addrs,
                     tags,
                     timing: settings.timing,
+                    key_file: settings.key_file.clone(),
                     ..GossipConfig::new(name, settings.bind_addr, settings.keys.clone())
                 };
                 let gossip = Gossip::start(config).await.map_err(StartError::Gossip)?;

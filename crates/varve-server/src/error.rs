@@ -50,7 +50,7 @@ pub enum StartError {
     Gossip(varve_gossip::StartError),
     /// The cluster has taken the node out.
     #[error(
-        "{identity} was taken out of its cluster, or replaced: to join again as a new node start with an empty data directory in place of {}", dir.display()
+        "{identity} was decommissioned, or replaced, and belongs to its cluster no more: this data directory will never be used again; to join as a new node start with an empty one in place of {}", dir.display()
     )]
     Removed {
         /// The node.
@@ -76,18 +76,28 @@ pub enum StartError {
     },
     /// The metadata are gone, but partitions are there, or a vote says that the metadata were.
     #[error(
-        "the data directory holds {partitions} partitions but not the metadata that say what they are: if other nodes of the cluster run, start with an empty data directory (this node then joins as a new one, and is sent what it shall hold); otherwise restore the directory partitions/0000000000"
+        "the data directory holds {partitions} partitions but not the metadata that say what they are, and no other node of the cluster is known that could lead the controller in place of this one, so that they cannot be learnt anew: restore the directory partitions/0000000000, nothing else was touched"
     )]
     MetadataMissing {
         /// How many partitions there are.
         partitions: usize,
     },
-    /// The metadata here are damaged. They are not repaired in place: the other nodes must not count on what this one has
-    /// voted for and acknowledged, and so it comes back under a new id.
+    /// The metadata here are damaged, and no other node has them, so that they cannot be learnt anew.
     #[error(
-        "the metadata in the data directory are damaged: {0}; if other nodes of the cluster run, start with an empty data directory (this node then joins as a new one, and is sent what it shall hold); otherwise restore the directory partitions/0000000000"
+        "the metadata in the data directory are damaged: {0}; no other node of the cluster is known that could lead the controller in place of this one, so that they cannot be learnt anew: restore the directory partitions/0000000000, nothing else was touched"
     )]
     MetadataDamaged(OpenReplicaError),
+    /// The metadata here were damaged again and again.
+    #[error(
+        "the metadata in the data directory are damaged, and were set aside {count} times before: check the disk, and move the directories partitions/0000000000.quarantined-* away before the node is started again"
+    )]
+    MetadataDamagedAgain {
+        /// How often they were set aside.
+        count: usize,
+    },
+    /// The node cannot go on before it was ready.
+    #[error(transparent)]
+    Fatal(FatalError),
     /// The metadata could not be opened. Without them no topic is known, so nothing is served.
     #[error("cannot open the metadata: {0}")]
     Metadata(OpenReplicaError),
@@ -119,8 +129,19 @@ pub enum FatalError {
     /// The metadata's log has failed here. Only a new start finds out what the disk holds.
     #[error("the replica of the metadata has failed: start the node again")]
     Metadata,
-    /// The cluster has taken the node out, or given its name to another.
-    #[error("{identity} was taken out of its cluster: it is no longer needed")]
+    /// The metadata's log is damaged here, and was set aside.
+    #[error(
+        "the metadata here are damaged and were set aside: start the node again, and it learns them anew from the others"
+    )]
+    MetadataDamaged,
+    /// The node was decommissioned, and has given up all that it held: nothing is wrong.
+    #[error("{identity} was decommissioned and has left its cluster: it is no longer needed")]
+    Decommissioned {
+        /// The node.
+        identity: NodeIdentity,
+    },
+    /// The cluster has given the node up, or given its name to another.
+    #[error("{identity} was taken out of its cluster: another node has its name, or it was given up as lost")]
     TakenOut {
         /// The node.
         identity: NodeIdentity,

@@ -4,6 +4,7 @@
 //! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
 //! - `session`: a read, from a start to its bounds; `follow`: one that is streamed; `read_ahead`: how much they all hold.
 //! - `route`: which node serves a call; `relay`: a produce stream handed on.
+//! - `servers`: who is there, as it changes; `describe`, `health_report`, `lagging`: what is told of topics and the cluster.
 //! - `door`: what is answered before the node has its place in a cluster.
 //! - `log_service`, `cluster_service`, `book_service`: the calls themselves, thin.
 
@@ -12,25 +13,28 @@ mod book_service;
 mod cluster_service;
 mod connection;
 mod convert;
+mod describe;
 mod door;
 mod follow;
 mod health;
 mod health_report;
 mod intake;
+mod lagging;
 mod log_service;
 mod pipeline;
 mod read_ahead;
 mod relay;
 mod route;
+mod servers;
 mod session;
 mod settings;
-mod watch;
 mod workshop;
 
 pub(crate) use connection::GrpcConnection;
 pub(crate) use door::{Door, InitRequests};
 pub(crate) use health::Health;
 pub(crate) use read_ahead::ReadAhead;
+pub(crate) use servers::Servers;
 pub(crate) use workshop::Workshop;
 
 use std::sync::Arc;
@@ -61,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) topics: Topics,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) view: ClusterView,
+    pub(crate) servers: Servers,
     pub(crate) forwarder: Forwarder,
     pub(crate) drain: Drain,
     /// Bytes of batches of all callers that are not yet answered.

@@ -17,6 +17,7 @@ mod housekeeping;
 mod http;
 mod identity;
 mod limits;
+mod metadata_log;
 mod node;
 mod partitioner;
 mod seat;

@@ -37,6 +37,12 @@ pub const KEEPALIVE_BETWEEN_NODES: Duration = Duration::from_secs(2);
 /// How long a read that was handed on may take, beside what it asked to wait for.
 pub const AWAY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long another node may take to say what it knows alone, where an answer is put together from several.
+pub const COLLEAGUE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Nodes that are asked at the same time for such an answer.
+pub const COLLEAGUES_ASKED_AT_ONCE: usize = 16;
+
 /// How long a call that changes something may take before it is answered with DEADLINE.
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -96,8 +102,14 @@ pub const FIRST_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call that is handed on waits for a partition to have a leader.
 pub const LEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a partition that could not be opened is tried again.
-pub const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
+/// The first pause before a partition that could not be opened is tried again; it doubles each time.
+pub const REOPEN_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+pub const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// How often a damaged copy of the metadata is set aside, before somebody has to look at it and take it away.
+pub const METADATA_SET_ASIDE_MAX: usize = 3;
 
 /// How often it is looked whether a partition has failed, or found damage.
 pub const FAILURE_LOOK_INTERVAL: Duration = Duration::from_millis(250);

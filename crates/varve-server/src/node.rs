@@ -14,21 +14,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use varve_api::v1;
-use varve_controller::Metadata;
 use varve_env::Env;
 use varve_net::{Mux, PeerClient, PeerIdentity, Protocol, serve_peer};
 use varve_record::NodeId;
-use varve_replica::{GroupMembers, GroupSettings, OpenReplicaError, Partition, Peers, WireNetwork};
-use varve_storage::{ReadError, Storage};
+use varve_replica::{GroupMembers, Partition, Peers, WireNetwork};
+use varve_storage::Storage;
 
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
-use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Shared, Workshop};
+use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Servers, Shared, Workshop};
 use crate::identity::{FOUNDER, NodeFile};
 use crate::limits::{CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, PEER_CONNECTIONS_MAX};
-use crate::topics::{Defaults, MetadataLog, MetadataMachine, ProducerIds, Slot, Topics};
-use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, seat};
+use crate::topics::{Defaults, ProducerIds, Slot, Topics};
+use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, metadata_log, seat};
 
 /// HTTP/2 connections that wait to be served.
 const CONNECTIONS_WAITING_MAX: usize = 16;
@@ -108,12 +107,29 @@ impl Node {
         let found = find_place(&env, &storage, &config, &presence, &forwarder, remembered, init_requests);
         let NodeFile { identity, peers: known } = found.await?;
         let founded = is_new && identity.node_id == FOUNDER;
-        presence.announce(&identity).await;
         door.placed();
+        // Who makes a cluster says so at once, before another makes one beside it.
+        if founded {
+            tasks.spawn(announce(presence.clone(), identity.clone()));
+        }
 
         let addresses = AddressBook::new(known);
         let peers = join_peers(&env, &config, &identity, &addresses, &peer_side)?;
-        let metadata = open_metadata(&env, &storage, &config, &peers).await?;
+        let metadata = metadata_log::Opener {
+            env: &env,
+            storage: &storage,
+            data_dir: &config.data_dir,
+            timing: config.timing,
+            peers: &peers,
+            identity: &identity,
+            addresses: &addresses,
+            forwarder: &forwarder,
+        };
+        let metadata = metadata.open().await?;
+        // Whoever joins is spoken to as soon as it is seen, and should be able to hear then.
+        if !founded {
+            tasks.spawn(announce(presence.clone(), identity.clone()));
+        }
         let view =
             ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
         tasks.spawn(view.addresses.clone().follow(
@@ -123,10 +139,13 @@ impl Node {
             view.presence.clone(),
             metadata.follow(),
         ));
-        tasks.spawn(watch_over_metadata(metadata.clone(), fatal.clone()));
+        tasks.spawn(watch_over_metadata(env.clone(), storage.clone(), view.clone(), fatal.clone()));
         // Whoever leads the controller keeps it, ready itself or not.
         tasks.spawn(cluster::keep(view.clone(), config.replacement_delay));
-        seat::take(&view, &forwarder, &config, &reached_at).await?;
+        tokio::select! {
+            seat = seat::take(&view, &forwarder, &config, &reached_at) => seat?,
+            failure = failure(fatal.subscribe()) => return Err(StartError::Fatal(failure)),
+        }
 
         let (topics, owner) = Topics::open(
             env.clone(),
@@ -143,7 +162,10 @@ impl Node {
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
         tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
+        let (servers, keep_known) = Servers::of(view.clone());
+        tasks.spawn(keep_known);
         let shared = Shared {
+            servers,
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
             topics: topics.clone(),
@@ -190,18 +212,7 @@ impl Node {
     /// Returns when the node cannot go on: the process should then end at once, with this said, and be started again. Only a
     /// new start finds out what a disk holds that failed to sync.
     pub fn failed(&self) -> impl Future<Output = FatalError> + Send + use<> {
-        let mut fatal = self.fatal.subscribe();
-        async move {
-            let failure = match fatal.wait_for(Option::is_some).await {
-                Ok(failure) => failure.clone(),
-                Err(_) => None,
-            };
-            match failure {
-                Some(failure) => failure,
-                // The node was stopped, and will never fail.
-                None => std::future::pending().await,
-            }
-        }
+        failure(self.fatal.subscribe())
     }
 
     /// Where this node gossips: with port 0 in the settings, the one that was free. `None` without gossip.
@@ -415,34 +426,6 @@ fn join_peers(
     Ok(peers)
 }
 
-async fn open_metadata(
-    env: &Env,
-    storage: &Storage,
-    config: &NodeConfig,
-    peers: &Peers,
-) -> Result<MetadataLog, StartError> {
-    let listed = storage.clone();
-    let partitions = env.blocking.run(move || listed.partition_ids()).await?;
-    // Without the metadata numbers would be given out again that stand for what lies here, or lay here: who has voted in
-    // the metadata's group had them.
-    let were_there = !partitions.is_empty() || storage.votes().get(Metadata::CONTROLLER).is_some();
-    if were_there && !partitions.contains(&Metadata::CONTROLLER) {
-        return Err(StartError::MetadataMissing { partitions: partitions.len() });
-    }
-    let founder = (peers.node() == FOUNDER).then_some(FOUNDER);
-    let voters = founder.into_iter().collect();
-    let group = GroupSettings { timing: config.timing, voters, ..GroupSettings::default() };
-    let initial = MetadataMachine::default();
-    MetadataLog::join(env, storage, Metadata::CONTROLLER, peers, &group, initial).await.map_err(|error| {
-        match error {
-            OpenReplicaError::Replay(ReadError::Damaged(_)) | OpenReplicaError::Lost { .. } => {
-                StartError::MetadataDamaged(error)
-            }
-            error => StartError::Metadata(error),
-        }
-    })
-}
-
 async fn listen(env: &Env, config: &NodeConfig) -> Result<Mux, StartError> {
     let addr = config.rpc_addr;
     let listener = env.network.bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
@@ -493,11 +476,30 @@ async fn serve(
 }
 
 /// A node whose metadata follow nobody any more would serve what is no longer so.
-async fn watch_over_metadata(metadata: MetadataLog, fatal: watch::Sender<Option<FatalError>>) {
-    while !metadata.has_stopped() {
+async fn watch_over_metadata(
+    env: Env,
+    storage: Storage,
+    view: ClusterView,
+    fatal: watch::Sender<Option<FatalError>>,
+) {
+    while !view.metadata.has_stopped() {
         sleep(FAILURE_LOOK_INTERVAL).await;
     }
-    fail(&fatal, FatalError::Metadata);
+    let is_set_aside = metadata_log::give_up_damaged(&env, &storage, &view).await;
+    fail(&fatal, if is_set_aside { FatalError::MetadataDamaged } else { FatalError::Metadata });
+}
+
+/// The first failure that the node cannot go on with.
+async fn failure(mut fatal: watch::Receiver<Option<FatalError>>) -> FatalError {
+    let failure = match fatal.wait_for(Option::is_some).await {
+        Ok(failure) => failure.clone(),
+        Err(_) => None,
+    };
+    match failure {
+        Some(failure) => failure,
+        // The node was stopped, and will never fail.
+        None => std::future::pending().await,
+    }
 }
 
 /// A node whose storage has failed still answers, but nobody should ask it.
@@ -516,11 +518,19 @@ async fn end_without_place(
 ) {
     let identity = view.identity.clone();
     let error = tokio::select! {
-        () = seat::lost(view.clone(), forwarder) => FatalError::TakenOut { identity },
+        decommissioned = seat::lost(view.clone(), forwarder) => match decommissioned {
+            true => FatalError::Decommissioned { identity },
+            false => FatalError::TakenOut { identity },
+        },
         other = seat::beside_another(view.clone(), founded) => FatalError::SecondCluster { identity, other },
     };
     view.presence.leave().await;
     fail(&fatal, error);
+}
+
+/// Tells the others who this node is. Until it is under way that may take a moment, which nothing here has to wait for.
+async fn announce(presence: Presence, identity: NodeIdentity) {
+    presence.announce(&identity).await;
 }
 
 /// Keeps the first failure: what comes later follows from it.
@@ -528,7 +538,12 @@ fn fail(fatal: &watch::Sender<Option<FatalError>>, error: FatalError) {
     fatal.send_if_modified(|failure| {
         let first = failure.is_none();
         if first {
-            tracing::error!(%error, "node cannot go on");
+            match &error {
+                FatalError::Decommissioned { identity } => {
+                    tracing::info!(%identity, "node was decommissioned: it is taken out of its cluster, and ends");
+                }
+                _ => tracing::error!(%error, "node cannot go on"),
+            }
             *failure = Some(error);
         }
         first

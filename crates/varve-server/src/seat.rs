@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use varve_api::v1;
-use varve_controller::{Command, Node};
+use varve_controller::{Command, Node, NodeState};
 
 use crate::NodeConfig;
 use crate::cluster::{ClusterView, Forwarder, unforwarded};
@@ -62,13 +62,18 @@ pub(crate) async fn take(
     }
 }
 
-/// Returns once the cluster has taken this node out, or another in its place.
-pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) {
+/// Returns once the cluster has taken this node out, or another in its place: whether it was decommissioned, and so given time to
+/// give up all that it had.
+pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) -> bool {
     let mut metadata = view.metadata.follow();
+    let (mut draining, mut name) = (false, String::new());
     loop {
         let state = view.state();
-        if state.0.node(view.this()).is_none_or(Node::is_lost) {
-            return;
+        match state.0.node(view.this()) {
+            Some(node) if node.is_lost() => return false,
+            Some(node) => (draining, name) = (node.state == NodeState::Draining, node.name.clone()),
+            // Steps may have been passed over unseen; but whoever is replaced has a successor.
+            None => return draining || state.0.node_by_name(&name).is_none(),
         }
         if timeout(LOOK_INTERVAL, metadata.changed()).await.is_ok() {
             continue;
@@ -76,7 +81,7 @@ pub(crate) async fn lost(view: ClusterView, forwarder: Forwarder) {
         // Whoever is taken out may not hear of it: it is told no more, and goes on to name the leader that it knew.
         let heard = timeout(ANSWER_TIMEOUT, view.metadata.linearize()).await;
         if !matches!(heard, Ok(Ok(()))) && is_disowned(&view, &forwarder).await {
-            return;
+            return draining;
         }
     }
 }

@@ -8,6 +8,7 @@ mod defaults;
 mod machine;
 mod owner;
 mod producer_ids;
+mod retries;
 mod topic;
 
 pub(crate) use defaults::{Defaults, Effective};

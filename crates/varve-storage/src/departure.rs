@@ -44,10 +44,14 @@ pub(crate) fn parse_note(name: &str) -> Option<PartitionId> {
 
 /// Whether a directory's name is that of a quarantined partition.
 pub(crate) fn is_quarantined(name: &str) -> bool {
-    let parts = name.split_once(QUARANTINED);
-    parts.is_some_and(|(id, number)| {
-        crate::storage::parse_partition(id).is_some() && number.parse::<u32>().is_ok()
-    })
+    quarantined_id(name).is_some()
+}
+
+/// The partition that was quarantined in a directory of this name.
+pub(crate) fn quarantined_id(name: &str) -> Option<PartitionId> {
+    let (id, number) = name.split_once(QUARANTINED)?;
+    number.parse::<u32>().ok()?;
+    crate::storage::parse_partition(id)
 }
 
 /// Notes that the partition is given up, before it is. Where there is no room for a note none is made: a full disk is left by

@@ -229,6 +229,32 @@ impl Storage {
         Ok(aside)
     }
 
+    /// Notes of a partition that is not here, and has a vote, that it counts as given up from now on: it was lost, and may be made
+    /// here again as one that comes back, see [`Storage::has_left`]. Blocks.
+    ///
+    /// # Errors
+    /// Where it is here, or the system refuses.
+    pub fn give_up_lost(&self, id: PartitionId) -> Result<(), OpenError> {
+        self.check_open()?;
+        let (disk, dir) = (&*self.0.shared.disk, self.partition_dir(id));
+        let _reserved = self.0.logs.reserve(id);
+        if disk.exists(&dir).map_err(|e| FileError::new("look for", &dir, e))? {
+            return Err(OpenError::PartitionExists { id });
+        }
+        Ok(departure::note(disk, &dir)?)
+    }
+
+    /// How often a partition was quarantined here, as far as what was moved aside still lies there. Blocks.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn quarantined_count(&self, id: PartitionId) -> Result<usize, OpenError> {
+        let dir = self.0.shared.dir.join(PARTITIONS_DIR);
+        let entries = self.0.shared.disk.list(&dir).map_err(|e| FileError::new("list", &dir, e))?;
+        let of_it = entries.iter().filter(|entry| departure::quarantined_id(&entry.name) == Some(id));
+        Ok(of_it.count())
+    }
+
     /// Whether a partition is not here because it was removed or quarantined, and its vote still is. One that is not here and has
     /// a vote was lost otherwise. Blocks.
     ///

@@ -25,7 +25,7 @@ Start here:
   varve consume events --follow
 
 Exit codes: 0 ok, 1 general, 2 usage, 3 unavailable, 4 not allowed, 5 not found, 6 precondition,
-7 out of range, 8 timeout, 9 unhealthy, 130 interrupted.";
+7 out of range, 8 timeout, 9 unhealthy, 10 the server was taken out of its cluster, 130 interrupted.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Timeout = 8,
     /// The server or its data is not well.
     Unhealthy = 9,
+    /// The server's data directory belongs to a node that was taken out of its cluster: to start it again never helps.
+    Removed = 10,
     /// Ctrl-C.
     Interrupted = 130,
 }

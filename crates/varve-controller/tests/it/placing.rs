@@ -203,19 +203,6 @@ fn reports_of_what_is_known_or_gone_change_nothing() {
 }
 
 #[test]
-fn a_node_reports_only_news() {
-    let (mut world, partition) = three_of(3);
-    let leading = |term| [Leading { partition, term: Term::new(term), settled: Some(0) }];
-    let news = world.metadata.report_of(id(1), leading(1), []).unwrap();
-    world.done(news);
-    assert_eq!(world.metadata.report_of(id(1), leading(1), []), None);
-    assert!(world.metadata.report_of(id(1), leading(2), []).is_some());
-    let hurt = world.metadata.report_of(id(2), [], [partition]).unwrap();
-    world.done(hurt);
-    assert_eq!(world.metadata.report_of(id(2), [], [partition]), None);
-}
-
-#[test]
 fn a_change_that_makes_no_sense_is_refused() {
     let (mut world, partition) = three_of(8);
     world.drain(7);

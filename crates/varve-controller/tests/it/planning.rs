@@ -2,7 +2,7 @@
 
 use crate::world::{World, create, id, ids, set};
 use std::collections::BTreeSet;
-use varve_controller::{CHANGES_IN_FLIGHT_MAX, Command, LEADER_MOVES_MAX, LeaderMove, leader_moves};
+use varve_controller::{CHANGES_IN_FLIGHT_MAX, Command, Liveness};
 use varve_record::{NodeId, PartitionId};
 
 /// A cluster at rest with one topic.
@@ -242,30 +242,13 @@ fn racks_that_come_later_are_used() {
 }
 
 #[test]
-fn leaderships_go_to_the_preferred_leader() {
-    let mut world = at_rest(3, 3, 3);
-    let partition = PartitionId::new(1);
-    let placement = world.metadata.placement(partition).unwrap().clone();
-    let [preferred, leader] = [placement.replicas[0], placement.replicas[1]];
-    let leading = varve_controller::Leading { partition, term: varve_record::Term::new(9), settled: None };
-    world.done(Command::Report { node: leader, leading: vec![leading], damaged: Vec::new() });
-    let moves = |world: &World| leader_moves(&world.metadata, leader, &world.live);
-    assert!(moves(&world).contains(&LeaderMove { partition, to: preferred }));
-    assert!(leader_moves(&world.metadata, preferred, &world.live).iter().all(|m| m.partition != partition));
-    world.damage(partition, preferred);
-    assert!(!moves(&world).iter().any(|m| m.partition == partition), "not to a damaged one");
-    world.fail(preferred);
-    assert_eq!(moves(&world), [], "not to one that does not run");
-}
-
-#[test]
-fn a_draining_leader_hands_over_to_anyone() {
-    let mut world = at_rest(3, 1, 3);
-    let partition = PartitionId::new(1);
-    let leader = world.metadata.placement(partition).unwrap().leader.unwrap();
-    world.done(Command::DrainNode { node: leader, drain: true });
-    let moves = leader_moves(&world.metadata, leader, &world.live);
-    assert!(moves.len() == 1 && moves.len() <= LEADER_MOVES_MAX && moves[0].to != leader);
+fn health_tells_of_copies_that_the_cluster_has_no_nodes_for() {
+    let small = at_rest(2, 4, 3).metadata;
+    let health = small.health(&Liveness { alive: [id(1), id(2)].into(), ..Liveness::default() });
+    assert_eq!((health.short.count, health.under_replicated.count), (4, 0));
+    assert!(health.is_good(), "it is as good as it can be");
+    let large = at_rest(3, 4, 3);
+    assert_eq!(large.metadata.health(&large.live).short.count, 0);
 }
 
 #[test]

@@ -329,3 +329,15 @@ async fn the_advertised_address_is_seen() {
         .await;
     timeout(Duration::from_secs(30), stop([a, b])).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_key_is_told_so() {
+    let first = start("first", &[]).await;
+    let mut other = config("other", &[first.addr()]);
+    other.keys = GossipKey::from_bytes(&[9; 32]).unwrap().into();
+    let other = Gossip::start(other).await.unwrap();
+    let mut foreign = other.foreign_key();
+    let told = timeout(DEADLINE, foreign.wait_for(Option::is_some)).await;
+    assert_eq!(*told.expect("it is noticed").unwrap(), Some(first.addr()));
+    assert_eq!(*first.foreign_key().borrow(), None, "the cluster's own node is in order");
+}

@@ -89,6 +89,9 @@ impl SnapshotFile {
                 tracing::warn!(%error, "the snapshot of the commands is made anew from all of them");
                 return Ok(None);
             }
+            Err(error @ OpenError::Untrusted { .. }) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
             Err(error) => return Err(io::Error::other(error)),
         };
         CommandSnapshot::decode(bytes)

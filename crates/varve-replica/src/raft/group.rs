@@ -2,6 +2,7 @@
 
 use super::command_proposer::HANDED_OVER_MAX;
 use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
+use super::hearing::Hearing;
 use super::leadership::{Leadership, observe};
 use super::link::Links;
 use super::log_store::LogStore;
@@ -14,7 +15,7 @@ use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Due, Machine};
 use super::types::{RaftVote, Types, to_raft};
 use crate::replica::State;
-use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError};
+use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError, Progress};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -23,6 +24,7 @@ use openraft::type_config::alias::SnapshotOf;
 use openraft::{Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,6 +36,11 @@ use varve_storage::{EndState, PartitionLog, Storage};
 
 /// How long a question to the leader may take, and how long it is asked again where nobody leads.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the first leader of a new group stands for election before it leaves that to consensus, and the pause before each
+/// time.
+const FIRST_STANDS_MAX: usize = 20;
+const FIRST_STAND_PAUSE: Duration = Duration::from_millis(25);
+
 /// How long is waited for what is to be marked to be durable.
 const MARK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,6 +65,7 @@ pub(crate) struct Group {
     /// Room for commands that wait for the leader.
     handed_over: Semaphore,
     returning: Returning,
+    hearing: Hearing,
 }
 
 impl Group {
@@ -78,13 +86,13 @@ impl Group {
             .map_or((None, 0), |commands| (Some(commands.check()), commands.entries_kept()));
         let asked = storage.clone();
         let is_returning = env.blocking.run(move || asked.is_returning(id)).await?;
-        let mut config = settings.timing.config(entries_kept);
+        let mut config = settings.timing.config(entries_kept, command_check.is_some());
         config.enable_elect = !is_returning;
         let config = config.validate().map_err(|error| begin(&error))?;
         let due = Arc::new(Due::default());
         if command_check.is_some() {
             let file = SnapshotFile::new(log.clone(), env.blocking);
-            file.finish_install().await.map_err(|error| begin(&error))?;
+            file.finish_install().await.map_err(|error| untrusted_or(id, error, begin))?;
         }
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
@@ -92,7 +100,8 @@ impl Group {
         let machine = blocking
             .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
             .await
-            .map_err(|error| begin(&error))?;
+            .map_err(|error| untrusted_or(id, error, begin))?;
+        let is_new = log.last_log_id().is_none();
         let is_founder = written_alone(&log);
         if is_founder && settings.voters != BTreeSet::from([peers.node()]) {
             return Err(OpenReplicaError::Alone { id });
@@ -124,6 +133,7 @@ impl Group {
             command_check,
             handed_over: Semaphore::new(HANDED_OVER_MAX),
             returning: Returning::new(is_returning, settings.led_in),
+            hearing: Hearing::new(settings.timing.election_max()),
         });
         peers.add(id, &group);
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
@@ -132,8 +142,13 @@ impl Group {
         drop(tokio::spawn(clear_up(Arc::downgrade(&group), due)));
         if is_returning {
             drop(tokio::spawn(learn(Arc::downgrade(&group), storage.clone())));
+        } else if is_new && settings.first_leader.is_some_and(|first| first != peers.node()) {
+            drop(tokio::spawn(found_later(Arc::downgrade(&group), settings.voters.clone())));
         } else {
             group.found(&settings.voters).await.map_err(|error| begin(&error))?;
+            if is_new && settings.first_leader.is_some() {
+                drop(tokio::spawn(stand(Arc::downgrade(&group))));
+            }
         }
         if is_founder {
             drop(tokio::spawn(name_members(Arc::downgrade(&group))));
@@ -217,6 +232,9 @@ impl Group {
         if self.has_stopped() {
             return;
         }
+        if seen != *self.leadership.borrow() {
+            self.hearing.note();
+        }
         // Who leads is known here before anyone is told.
         self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
         self.state.send_if_modified(|state| {
@@ -243,15 +261,43 @@ impl Group {
         self.leadership.borrow().led_by(self.node())
     }
 
-    /// Who leads, as far as this replica knows.
+    /// Who leads, as far as this replica knows: nobody, where the one who did says nothing any more.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        self.leadership.borrow().leader
+        self.heard(self.leadership.borrow().leader)
+    }
+
+    /// How far the log is, and who leads as [`Group::leader`] says.
+    pub(crate) fn progress(&self) -> Progress {
+        let progress = self.state.borrow().progress;
+        Progress { leader: self.heard(progress.leader), ..progress }
+    }
+
+    /// When another leader that is known now will be known no more if it says nothing.
+    pub(crate) fn leader_known_until(&self) -> Option<Instant> {
+        self.leader().filter(|leader| *leader != self.node()).map(|_| self.hearing.until())
+    }
+
+    fn heard(&self, leader: Option<NodeId>) -> Option<NodeId> {
+        leader.filter(|leader| *leader == self.node() || self.hearing.is_recent())
+    }
+
+    /// Notes that a leader of this term, or a later one, has said something.
+    fn note_leader(&self, request: &Request) {
+        let term = match request {
+            Request::Append(append) => append.vote.leader_id.term,
+            Request::Snapshot(vote, _) => vote.leader_id.term,
+            _ => return,
+        };
+        if Term::new(term) >= self.leadership.borrow().term {
+            self.hearing.note();
+        }
     }
 
     /// Answers another member.
     pub(crate) async fn answer(&self, request: PeerRequest) -> Result<PeerResponse, PeerError> {
         let stopped =
             |error: &dyn fmt::Display| PeerError::Stopped { partition: self.id, reason: error.to_string() };
+        self.note_leader(&request.request);
         if self.waits_for_room.load(Ordering::Relaxed) {
             // It would pile up in front of consensus, entries and all, for as long as the disk is full.
             return match request.request {
@@ -397,6 +443,9 @@ impl Group {
             return Err(());
         }
         self.linearize().await.map_err(drop)?;
+        // A leader that went by what this replica had acknowledged before it lost it may have committed something since it was
+        // asked. It has noticed the loss before it sent what is here now; so what it has committed by now is all of that.
+        self.linearize().await.map_err(drop)?;
         let last = self.applied.borrow().last;
         if let Some(last) = last {
             durable(&self.log, last).await.map_err(drop)?;
@@ -447,6 +496,18 @@ impl fmt::Debug for Group {
     }
 }
 
+/// What keeps a state machine from its start: a log or a snapshot that is not to be trusted, or something else.
+fn untrusted_or(
+    id: PartitionId,
+    error: io::Error,
+    other: impl Fn(&dyn fmt::Display) -> OpenReplicaError,
+) -> OpenReplicaError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => OpenReplicaError::Untrusted { id, reason: error.to_string() },
+        _ => other(&error),
+    }
+}
+
 /// Sees a replica that came back through, for as long as it runs.
 async fn learn(group: std::sync::Weak<Group>, storage: Storage) {
     loop {
@@ -456,6 +517,37 @@ async fn learn(group: std::sync::Weak<Group>, storage: Storage) {
         }
         drop(group);
         tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Stands for election in a new group until there is a leader: the others may have no replica yet that could vote. After some tries
+/// consensus goes on by itself.
+async fn stand(group: std::sync::Weak<Group>) {
+    for _ in 0..FIRST_STANDS_MAX {
+        tokio::time::sleep(FIRST_STAND_PAUSE).await;
+        let Some(group) = group.upgrade().filter(|group| !group.has_stopped()) else { return };
+        if group.leader().is_some() {
+            return;
+        }
+        // As long as no majority would grant a vote nothing comes of it, and no term is used up.
+        drop(group.raft.trigger().elect(true).await);
+    }
+}
+
+/// Begins a new group where the one that should have led it first has not.
+async fn found_later(group: std::sync::Weak<Group>, voters: BTreeSet<NodeId>) {
+    let Some((mut leadership, patience)) =
+        group.upgrade().map(|group| (group.leadership(), group.timing.election_max()))
+    else {
+        return;
+    };
+    let led = leadership.wait_for(|seen| seen.leader.is_some());
+    if tokio::time::timeout(patience, led).await.is_ok() {
+        return;
+    }
+    let Some(group) = group.upgrade().filter(|group| !group.has_stopped()) else { return };
+    if let Err(error) = group.found(&voters).await {
+        tracing::warn!(partition = %group.id, %error, "a new group was not begun here");
     }
 }
 

@@ -13,6 +13,7 @@ mod flights;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod group;
+mod hearing;
 mod hold_back;
 mod leadership;
 mod link;

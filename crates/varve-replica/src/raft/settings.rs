@@ -29,6 +29,9 @@ pub struct GroupSettings {
     /// The voters of a new group: each of them, and nobody else, is given the same ones. Empty for a replica that joins a
     /// group, which is told by the leader, and ignored where there is a log already.
     pub voters: BTreeSet<NodeId>,
+    /// Who of a new group's voters shall lead it first. The others wait for the longest election timeout before they begin the
+    /// group themselves: where all stand at once, none wins. `None`: each begins it.
+    pub first_leader: Option<NodeId>,
     /// A term in which the group is known to have been led. A replica that was given up here and comes back follows no leader
     /// of an earlier one.
     pub led_in: Term,
@@ -47,7 +50,14 @@ impl GroupTiming {
         Duration::from_millis(self.election_ms.saturating_mul(6))
     }
 
-    pub(crate) fn config(self, entries_kept: u64) -> Config {
+    /// The longest that a member goes without a leader before it stands for election.
+    pub(crate) fn election_max(self) -> Duration {
+        Duration::from_millis(self.election_ms.saturating_mul(2))
+    }
+
+    /// `holds_commands`: a member of a command log keeps its seat while its log is damaged and learnt anew, so that the leader sees
+    /// it fall back behind what it had acknowledged.
+    pub(crate) fn config(self, entries_kept: u64, holds_commands: bool) -> Config {
         Config {
             cluster_name: String::new(),
             heartbeat_interval: self.heartbeat_ms,
@@ -60,6 +70,7 @@ impl GroupTiming {
             // A replica makes a snapshot when something was trimmed, and then all of it goes; or of commands, now and then.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: entries_kept,
+            allow_log_reversion: Some(holds_commands),
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             ..Config::default()
         }

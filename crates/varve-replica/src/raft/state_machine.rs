@@ -263,7 +263,7 @@ fn commands_start_state(
         let first = log.checkpoint_at_first_segment().map_err(io::Error::other)?;
         return match first.last {
             None => Ok(first),
-            Some(last) => Err(io::Error::other(format!(
+            Some(last) => Err(untrusted(format!(
                 "the commands up to entry {last} were purged, and there is no snapshot of what they made"
             ))),
         };
@@ -274,10 +274,15 @@ fn commands_start_state(
             commands.restore(&snapshot.state)?;
             Ok(snapshot.log)
         }
-        found => Err(io::Error::other(format!(
+        found => Err(untrusted(format!(
             "the snapshot is of entry {last}, but the log holds {found:?} in its place: entries that were durable are lost"
         ))),
     }
+}
+
+/// What lies here is not all that was durable.
+fn untrusted(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 /// What is known to be committed of a log that takes no part in its group. Blocks.

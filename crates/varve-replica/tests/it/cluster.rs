@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     founders: BTreeSet<NodeId>,
+    first_leader: Option<NodeId>,
+    timing: GroupTiming,
     settings: PartitionSettings,
 }
 
@@ -50,19 +52,35 @@ impl Cluster {
         Self::with(voters, PartitionSettings { log, retention: Retention::default() }).await
     }
 
+    /// A new group of three that one of them is to lead first, with this election timeout; only some of them start.
+    pub(crate) async fn led_first_by(first: NodeId, election_ms: u64, started: &[NodeId]) -> Self {
+        let mut cluster = Self::not_started(3, PartitionSettings::default());
+        cluster.first_leader = Some(first);
+        cluster.timing.election_ms = election_ms;
+        for node in started {
+            cluster.start(*node, FaultyDisk::new(node.get())).await;
+        }
+        cluster
+    }
+
     async fn with(voters: u64, settings: PartitionSettings) -> Self {
-        let founders: BTreeSet<NodeId> = (1..=voters).map(NodeId::new).collect();
-        let mut cluster = Self {
-            network: MemoryNetwork::new(Arc::new(SeededEntropy::new(7))),
-            clock: Arc::new(ManualClock::new(1_000_000)),
-            nodes: BTreeMap::new(),
-            founders: founders.clone(),
-            settings,
-        };
-        for node in founders {
+        let mut cluster = Self::not_started(voters, settings);
+        for node in cluster.founders.clone() {
             cluster.start(node, FaultyDisk::new(node.get())).await;
         }
         cluster
+    }
+
+    fn not_started(voters: u64, settings: PartitionSettings) -> Self {
+        Self {
+            network: MemoryNetwork::new(Arc::new(SeededEntropy::new(7))),
+            clock: Arc::new(ManualClock::new(1_000_000)),
+            nodes: BTreeMap::new(),
+            founders: (1..=voters).map(NodeId::new).collect(),
+            first_leader: None,
+            timing: TIMING,
+            settings,
+        }
     }
 
     /// Starts a node on a disk.
@@ -72,8 +90,12 @@ impl Cluster {
         let storage = Storage::open(&env, Path::new("/data"), StorageConfig::default()).unwrap();
         let peers = Peers::new(node, self.network.of(node));
         self.network.plug(&peers);
-        let group =
-            GroupSettings { timing: TIMING, voters: self.founders.clone(), ..GroupSettings::default() };
+        let group = GroupSettings {
+            timing: self.timing,
+            voters: self.founders.clone(),
+            first_leader: self.first_leader,
+            ..GroupSettings::default()
+        };
         let partition = Partition::join(&env, &storage, GROUP, &peers, self.settings.clone(), &group);
         let partition = within(partition).await.unwrap();
         drop(self.nodes.insert(node, Node { disk, partition, storage, peers }));

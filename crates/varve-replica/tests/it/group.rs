@@ -43,6 +43,22 @@ async fn three_nodes_elect_and_agree() {
 }
 
 #[tokio::test]
+async fn a_new_group_is_led_first_by_whom_it_should_be() {
+    let [first, second, third] = [1, 2, 3].map(NodeId::new);
+    for started in [[first, second, third], [third, second, first]] {
+        // Nobody waits out such a timeout here.
+        let cluster = Cluster::led_first_by(second, 600_000, &started).await;
+        assert_eq!(cluster.leader().await, second);
+        cluster.append(batch(&["kept"])).await;
+        cluster.level().await;
+    }
+    // Where it is not there another does.
+    let cluster = Cluster::led_first_by(second, 300, &[first, third]).await;
+    assert!([first, third].contains(&cluster.leader().await));
+    cluster.append(batch(&["kept"])).await;
+}
+
+#[tokio::test]
 async fn what_many_send_at_once_stays_in_each_ones_order() {
     let cluster = Cluster::new(3).await;
     let leader = cluster.leader().await;
@@ -257,6 +273,21 @@ async fn a_leader_that_nobody_answers_stops_saying_that_it_leads() {
     cluster.network.heal();
     cluster.append(batch(&["again"])).await;
     cluster.level().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_says_nothing_is_not_named_though_no_other_can_be_elected() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    cluster.level().await;
+    let leader = cluster.leader().await;
+    let [other, survivor] = others(&cluster, leader)[..] else { panic!("there are two others") };
+    cluster.cut_power(other).await;
+    cluster.cut_power(leader).await;
+    let partition = cluster.partition(survivor);
+    cluster.until("nobody is named", || partition.progress().leader.is_none().then_some(())).await;
+    let outcome = within(partition.produce(produce(batch(&["refused"])))).await;
+    assert!(matches!(outcome, Err(ProduceError::NotLeader { leader: None })), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl AddressBook {
 }
 
 /// Returns once a watch changes; never where it will not any more.
-pub(super) async fn changed(watch: &mut watch::Receiver<u64>) {
+pub(crate) async fn changed(watch: &mut watch::Receiver<u64>) {
     if watch.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -19,8 +19,9 @@ use crate::identity::{KnownPeer, NodeFile};
 /// How long one node may take to answer a request to join. It waits for the controller's leader.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause before all are asked again, where nothing changes.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The first and the longest pause before all are asked again, where nothing changes: whoever is asked may be about to start.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Somebody asks this node to make a new cluster.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub(crate) async fn find_place(
     asked: &mut mpsc::Receiver<InitAsked>,
 ) -> Place {
     let mut changes = presence.changes();
-    let mut said = String::new();
+    let (mut said, mut pause) = (String::new(), PAUSE_MIN);
     tracing::info!(
         name = this.name,
         "this node belongs to no cluster yet: it looks for one by gossip, or waits to be told to make one"
@@ -66,8 +67,8 @@ pub(crate) async fn find_place(
             Some(ask) = asked.recv() => if let Some(place) = init(presence, entropy, ask) {
                 return place;
             },
-            () = changed(&mut changes) => {}
-            () = sleep(PAUSE) => {}
+            () = changed(&mut changes) => pause = PAUSE_MIN,
+            () = sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
         }
     }
 }

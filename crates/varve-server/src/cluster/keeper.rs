@@ -34,6 +34,7 @@ pub(crate) async fn keep(view: ClusterView, replacement_delay: Duration) {
         tokio::select! {
             changed = metadata.changed() => if changed.is_err() { return },
             () = changed(&mut presence) => {}
+            () = keeper.seated() => {}
             () = sleep(ROUND) => {}
         }
     }
@@ -44,10 +45,24 @@ struct Keeper {
     view: ClusterView,
     absences: Absences,
     /// The change of the controller's group that is under way.
-    seating: Option<JoinHandle<()>>,
+    /// Says whether it was made.
+    seating: Option<JoinHandle<bool>>,
 }
 
 impl Keeper {
+    /// Returns once the change that is under way is made: the next may be due. One that was not made is looked at again in the
+    /// next round.
+    async fn seated(&mut self) {
+        let made = match &mut self.seating {
+            Some(seating) => seating.await.unwrap_or(false),
+            None => false,
+        };
+        self.seating = None;
+        if !made {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn round(&mut self, replacement_delay: Duration) {
         let view = &self.view;
         if view.controller_leader() != Some(view.this()) {
@@ -110,7 +125,7 @@ impl Absences {
 }
 
 /// Begins the next change of the controller's group, if one is due: newcomers learn, the gone go, and as many vote as should.
-fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Option<JoinHandle<()>> {
+fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Option<JoinHandle<bool>> {
     if members.changing {
         return None;
     }
@@ -128,25 +143,30 @@ fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Opti
     let metadata = view.metadata.clone();
     let change = async move {
         if let Some(node) = newcomer {
-            told(metadata.add_learner(node).await, || format!("node {node} follows the controller"));
+            told(metadata.add_learner(node).await, || format!("node {node} follows the controller"))
         } else if let Some(node) = leaver {
-            told(metadata.remove_learner(node).await, || format!("node {node} has left the controller"));
+            told(metadata.remove_learner(node).await, || format!("node {node} has left the controller"))
         } else if let Some(voters) = voters {
-            told(metadata.change_voters(&voters).await, || format!("the controller's voters are {voters:?}"));
+            told(metadata.change_voters(&voters).await, || format!("the controller's voters are {voters:?}"))
+        } else {
+            false
         }
     };
     due.then(|| {
         tokio::spawn(async move {
-            if timeout(CHANGE_TIMEOUT, change).await.is_err() {
+            timeout(CHANGE_TIMEOUT, change).await.unwrap_or_else(|_| {
                 tracing::warn!("a change of the controller's group takes long: it is looked at again");
-            }
+                false
+            })
         })
     })
 }
 
-fn told(result: Result<(), GroupError>, done: impl FnOnce() -> String) {
-    match result {
+/// Says what came of a change; whether it was made.
+fn told(result: Result<(), GroupError>, done: impl FnOnce() -> String) -> bool {
+    match &result {
         Ok(()) => tracing::info!("{}", done()),
         Err(error) => tracing::warn!(%error, "the controller's group was not changed: trying again"),
     }
+    result.is_ok()
 }

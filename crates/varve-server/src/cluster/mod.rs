@@ -14,7 +14,7 @@ mod presence;
 mod shepherd;
 mod view;
 
-pub(crate) use address_book::AddressBook;
+pub(crate) use address_book::{AddressBook, changed};
 pub(crate) use forward::{Forwarder, may_forward, unforwarded, unforwarded_for};
 pub(crate) use join::{InitAsked, Place, find_place};
 pub(crate) use keeper::keep;

@@ -45,12 +45,20 @@ impl ClusterView {
         Liveness { alive: self.alive(), gone: BTreeSet::new() }
     }
 
-    /// Who leads a partition that may be elsewhere, as far as the metadata know.
+    /// Who leads a partition that may be elsewhere, as far as the metadata know. Nobody, where gossip says that it has failed:
+    /// whoever leads next reports it.
     pub(crate) fn leader_hint(&self, partition: PartitionId) -> Option<NodeId> {
-        self.state().0.placement(partition)?.leader
+        let leader = self.state().0.placement(partition)?.leader?;
+        self.is_alive(leader).then_some(leader)
     }
 
-    /// The controller's leader.
+    /// Whether a node is alive. Where nobody can say, it is.
+    fn is_alive(&self, node: NodeId) -> bool {
+        let known = self.presence.alive(&self.identity.cluster_id);
+        node == self.this() || known.is_none_or(|alive| alive.contains(&node))
+    }
+
+    /// The controller's leader; nobody, where it has said nothing for an election timeout.
     pub(crate) fn controller_leader(&self) -> Option<NodeId> {
         self.metadata.progress().leader
     }
@@ -60,7 +68,7 @@ impl ClusterView {
         let state = self.state();
         let (alive, leader) = (self.alive(), self.controller_leader());
         let voters = self.metadata.members().map(|members| members.voters).unwrap_or_default();
-        let loads = loads(&state.0);
+        let loads = loads(&state.0, &alive);
         let server = |node: &Node| {
             let load = loads.get(&node.id).copied().unwrap_or_default();
             v1::Server {
@@ -104,13 +112,14 @@ struct Load {
     leaders: u32,
 }
 
-fn loads(metadata: &Metadata) -> BTreeMap<NodeId, Load> {
+/// What each node has. Who is not alive leads nothing, whatever was reported last.
+fn loads(metadata: &Metadata, alive: &BTreeSet<NodeId>) -> BTreeMap<NodeId, Load> {
     let mut loads: BTreeMap<NodeId, Load> = BTreeMap::new();
     for (_, placement) in metadata.placements() {
         for node in placement.replicas.iter().chain(&placement.leaving) {
             loads.entry(*node).or_default().replicas += 1;
         }
-        if let Some(leader) = placement.leader {
+        if let Some(leader) = placement.leader.filter(|leader| alive.contains(leader)) {
             loads.entry(leader).or_default().leaders += 1;
         }
     }

@@ -158,6 +158,7 @@ pub(crate) fn open_error(error: &OpenReplicaError, at: At<'_>) -> ApiError {
         OpenReplicaError::Storage(_)
         | OpenReplicaError::Replay(_)
         | OpenReplicaError::Entry { .. }
+        | OpenReplicaError::Untrusted { .. }
         | OpenReplicaError::Alone { .. } => ApiError::new(Reason::Internal, message),
     }
 }

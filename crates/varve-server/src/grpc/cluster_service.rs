@@ -12,17 +12,16 @@ use varve_api::limits::TOPICS_PAGE_MAX;
 use varve_api::v1;
 use varve_api::v1::cluster_service_server::ClusterService;
 use varve_controller::Command;
-use varve_record::{NodeId, Offset, PartitionId};
+use varve_record::{NodeId, Offset};
 use varve_replica::GroupMembers;
 
-use super::convert::to_wire_time;
 use super::route::{Away, Errand, Route, from_afar};
-use super::settings::{as_change, effective_to_wire, from_wire, to_wire};
-use super::{Shared, health_report, watch};
+use super::settings::{as_change, from_wire};
+use super::{Shared, describe, health_report};
 use crate::cluster::{may_forward, unforwarded};
 use crate::error::{group_error, no_node, produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
-use crate::topics::{NewTopic, Slot, Topic};
+use crate::topics::{NewTopic, Topic};
 
 /// How long a server that was asked to lead may take to begin.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +48,7 @@ impl ClusterApi {
             settings: from_wire(request.settings)?,
         };
         let topic = self.shared.topics.create(new).await?;
-        Ok(v1::CreateTopicResponse { topic: Some(self.describe(&topic)) })
+        Ok(v1::CreateTopicResponse { topic: Some(describe::of(&self.shared, &topic)) })
     }
 
     fn list(&self, request: &v1::ListTopicsRequest) -> v1::ListTopicsResponse {
@@ -73,6 +72,7 @@ impl ClusterApi {
     async fn look_up(
         &self,
         request: v1::DescribeTopicRequest,
+        forward: bool,
     ) -> Result<v1::DescribeTopicResponse, ApiError> {
         let topics = &self.shared.topics;
         let topic = if request.create_missing {
@@ -80,14 +80,19 @@ impl ClusterApi {
         } else {
             topics.get(&request.name).await?
         };
-        Ok(v1::DescribeTopicResponse { topic: Some(self.describe(&topic)) })
+        let described = if forward {
+            describe::by_leaders(&self.shared, &topic).boxed().await
+        } else {
+            describe::of(&self.shared, &topic)
+        };
+        Ok(v1::DescribeTopicResponse { topic: Some(described) })
     }
 
     async fn alter(&self, request: v1::AlterTopicRequest) -> Result<v1::AlterTopicResponse, ApiError> {
         let name = TopicName::new(&request.name)?;
         let change = as_change(from_wire(request.settings)?);
         let topic = self.shared.topics.alter(name, request.partitions, change).await?;
-        Ok(v1::AlterTopicResponse { topic: Some(self.describe(&topic)) })
+        Ok(v1::AlterTopicResponse { topic: Some(describe::of(&self.shared, &topic)) })
     }
 
     async fn trim(
@@ -243,51 +248,6 @@ impl ClusterApi {
             }
         }
     }
-
-    fn describe(&self, topic: &Topic) -> v1::Topic {
-        v1::Topic {
-            name: topic.name.to_string(),
-            replication_factor: topic.described.replication_factor,
-            settings: Some(to_wire(&topic.described.settings)),
-            partitions: topic
-                .slots()
-                .map(|(number, id, slot)| self.describe_partition(number, id, slot))
-                .collect(),
-            create_time: Some(to_wire_time(topic.described.created_ms)),
-            effective_settings: Some(effective_to_wire(&topic.effective)),
-        }
-    }
-
-    fn describe_partition(&self, number: u32, id: PartitionId, slot: &Slot) -> v1::Partition {
-        let state = self.shared.view.state();
-        let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect();
-        let mut described = v1::Partition { partition: number, ..v1::Partition::default() };
-        if let Some(placement) = state.0.placement(id) {
-            described.replicas = ids(&placement.replicas);
-            described.leaving = ids(&placement.leaving);
-            described.leader = placement.leader.map(u64::from);
-            described.term = placement.leader.map(|_| placement.term.get());
-        }
-        let Slot::Open(partition) = slot else { return described };
-        let status = partition.status();
-        match status.progress.leader {
-            Some(leader) => {
-                described.leader = Some(leader.get());
-                described.term = Some(status.progress.term.get());
-            }
-            // The metadata say that this node leads, and it knows better: no majority answers it.
-            None if described.leader == Some(self.shared.view.this().get()) => {
-                (described.leader, described.term) = (None, None);
-            }
-            None => {}
-        }
-        v1::Partition {
-            log_start_offset: Some(status.progress.log_start_offset.get()),
-            high_watermark: Some(status.progress.high_watermark.get()),
-            size_bytes: Some(status.size_bytes),
-            ..described
-        }
-    }
 }
 
 #[tonic::async_trait]
@@ -305,15 +265,16 @@ impl ClusterService for ClusterApi {
         &self,
         _request: Request<v1::WatchServersRequest>,
     ) -> Result<Response<Self::WatchServersStream>, Status> {
-        let servers = watch::servers(self.shared.view.clone(), self.shared.drain.clone());
+        let servers = self.shared.servers.watch(self.shared.drain.clone());
         Ok(Response::new(servers.map(|servers| servers.map_err(Status::from)).boxed()))
     }
 
     async fn get_cluster_health(
         &self,
-        _request: Request<v1::GetClusterHealthRequest>,
+        request: Request<v1::GetClusterHealthRequest>,
     ) -> Result<Response<v1::GetClusterHealthResponse>, Status> {
-        Ok(Response::new(health_report::of(&self.shared.view)))
+        let forward = may_forward(request.metadata());
+        Ok(Response::new(health_report::of(&self.shared, forward).boxed().await))
     }
 
     async fn init_cluster(
@@ -367,7 +328,11 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::DescribeTopicRequest>,
     ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
-        self.look_up(request.into_inner()).await.map(Response::new).map_err(|error| self.shared.status(error))
+        let forward = may_forward(request.metadata());
+        self.look_up(request.into_inner(), forward)
+            .await
+            .map(Response::new)
+            .map_err(|error| self.shared.status(error))
     }
 
     async fn alter_topic(

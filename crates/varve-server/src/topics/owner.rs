@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, sleep_until, timeout};
 use varve_api::TopicName;
 use varve_controller::Metadata;
 use varve_env::Env;
@@ -14,11 +14,12 @@ use varve_record::{NodeId, PartitionId, Term};
 use varve_replica::{GroupSettings, GroupTiming, OpenReplicaError, Partition, Peers};
 use varve_storage::{OpenError, PartitionConfig, Storage};
 
+use super::retries::{Circumstances, Retries};
 use super::topic::Slot;
 use super::{Defaults, Effective, Published, Topic, TopicMap};
 use crate::OPENING_MAX;
 use crate::cluster::ClusterView;
-use crate::limits::{DAMAGED_HAND_OVER_TIMEOUT, FAILURE_LOOK_INTERVAL, REOPEN_INTERVAL};
+use crate::limits::{DAMAGED_HAND_OVER_TIMEOUT, FAILURE_LOOK_INTERVAL};
 
 pub(crate) struct Owner {
     env: Env,
@@ -29,6 +30,7 @@ pub(crate) struct Owner {
     defaults: Defaults,
     /// The partitions that lie here.
     hosted: BTreeMap<PartitionId, Slot>,
+    retries: Retries,
     publish: watch::Sender<Published>,
 }
 
@@ -38,10 +40,20 @@ struct Wanted {
     topic: TopicName,
     effective: Effective,
     voters: BTreeSet<NodeId>,
+    /// Which of them shall lead first.
+    first_leader: Option<NodeId>,
     /// The last term that it is known to have been led in.
     led_in: Term,
     /// Damage was found in it before, and it was not made anew since.
     damaged: bool,
+    /// Counts the changes of its placement.
+    generation: u64,
+}
+
+impl Wanted {
+    fn circumstances(&self) -> Circumstances {
+        (self.generation, self.damaged)
+    }
 }
 
 impl Owner {
@@ -54,7 +66,8 @@ impl Owner {
         defaults: Defaults,
         publish: watch::Sender<Published>,
     ) -> Self {
-        Self { env, storage, peers, timing, view, defaults, hosted: BTreeMap::new(), publish }
+        let (hosted, retries) = (BTreeMap::new(), Retries::default());
+        Self { env, storage, peers, timing, view, defaults, hosted, retries, publish }
     }
 
     /// Clears away what a crash left, then opens and publishes what there is.
@@ -70,11 +83,17 @@ impl Owner {
             metadata.borrow_and_update();
             self.withdraw().await;
             self.follow().await;
+            // What could not be opened is tried again.
+            let again = async {
+                match self.retries.next() {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 changed = metadata.changed() => if changed.is_err() { return },
                 () = self.failure() => {}
-                // What could not be opened is tried again.
-                () = sleep(REOPEN_INTERVAL), if self.hosted.values().any(|slot| matches!(slot, Slot::Failed(_))) => {}
+                () = again => {}
             }
         }
     }
@@ -154,8 +173,17 @@ impl Owner {
                     let voters =
                         if initial { placement.initial.iter().copied().collect() } else { BTreeSet::new() };
                     let damaged = placement.damaged.contains(&this);
-                    let (topic, led_in) = (topic.clone(), placement.term);
-                    wanted.insert(*id, Wanted { id: *id, topic, effective, voters, led_in, damaged });
+                    let partition = Wanted {
+                        id: *id,
+                        topic: topic.clone(),
+                        effective,
+                        first_leader: placement.initial.first().copied().filter(|_| initial),
+                        voters,
+                        led_in: placement.term,
+                        damaged,
+                        generation: placement.generation,
+                    };
+                    wanted.insert(*id, partition);
                 }
             }
         }
@@ -173,22 +201,32 @@ impl Owner {
                         partition.alter(&wanted.effective.partition());
                     }
                 }
+                _ if !self.retries.is_due(id, wanted.circumstances()) => {}
                 _ => missing.push(wanted),
             }
         }
         let this = &*self;
         let opened: Vec<_> = stream::iter(missing)
-            .map(|wanted| async move { (wanted.id, this.open_one(wanted).await) })
+            .map(|wanted| async move {
+                let circumstances = wanted.circumstances();
+                (wanted.id, circumstances, this.open_one(wanted).await)
+            })
             .buffer_unordered(OPENING_MAX)
             .collect()
             .await;
-        self.hosted.extend(opened);
+        for (id, circumstances, slot) in opened {
+            match slot {
+                Slot::Failed(_) => self.retries.failed(id, circumstances),
+                Slot::Open(_) | Slot::Elsewhere => self.retries.forget(id),
+            }
+            self.hosted.insert(id, slot);
+        }
     }
 
     async fn open_one(&self, wanted: Wanted) -> Slot {
-        let Wanted { id, topic, effective, voters, led_in, damaged } = wanted;
+        let Wanted { id, topic, effective, voters, first_leader, led_in, damaged, .. } = wanted;
         let settings = effective.partition();
-        let group = GroupSettings { timing: self.timing, voters, led_in };
+        let group = GroupSettings { timing: self.timing, voters, first_leader, led_in };
         let opened = if damaged {
             Partition::open_damaged(&self.env, &self.storage, id, settings).await
         } else {
@@ -232,6 +270,7 @@ impl Owner {
         let gone: Vec<PartitionId> = self.hosted.keys().copied().filter(|id| !kept(id)).collect();
         for id in gone {
             let Some(slot) = self.hosted.remove(&id) else { continue };
+            self.retries.forget(id);
             let damaged = match &slot {
                 Slot::Open(partition) => {
                     partition.stop().await;

@@ -14,7 +14,7 @@ use varve_gossip::{MemoryNetwork, Tags};
 use varve_server::{Discovery, FatalError, Node, NodeConfig, StartError};
 
 use crate::support::{TOPIC, config, env_on, refused, values, within};
-use crate::test_cluster::{LOOK, TestCluster, unforwarded};
+use crate::test_cluster::{LOOK, TestCluster, unforwarded, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_become_one_cluster_and_any_of_them_takes_any_call() {
@@ -114,6 +114,41 @@ async fn a_leader_that_crashes_is_followed_by_another_and_loses_nothing() {
     cluster.healthy().await;
 }
 
+/// With two of three gone no other is ever elected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_gone_is_not_named() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    let one = v1::CreateTopicRequest {
+        name: "single".to_owned(),
+        partitions: 3,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    cluster.create_topic(one).await;
+    cluster.transfer("", 0, 1).await;
+    cluster.transfer(TOPIC, 0, 1).await;
+    cluster.kill(1);
+    cluster.kill(2);
+    let leaders = async || {
+        let servers = cluster.servers().await;
+        let of_controller = servers.iter().find(|server| server.is_leader).map(|server| server.id);
+        let mut led: Vec<u64> = servers.iter().filter(|server| server.leaders > 0).map(|s| s.id).collect();
+        led.sort_unstable();
+        let mut of_topics = cluster.describe(TOPIC).await.partitions;
+        of_topics.extend(cluster.describe("single").await.partitions);
+        let named: Vec<_> = of_topics.iter().filter_map(|partition| partition.leader).collect();
+        let health = cluster.health(3).await;
+        (of_controller, led, named, health.controller_leader, health.leaderless_partitions)
+    };
+    until(async || {
+        let found = leaders().await;
+        // What lies on the one that is left alone is led still.
+        (found == (None, vec![3], vec![3], None, 3), found)
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_hands_leadership_over_and_keeps_the_place() {
     let mut cluster = TestCluster::start(3).await;
@@ -165,7 +200,7 @@ async fn a_decommissioned_node_gives_up_everything_and_leaves() {
     let mut client = cluster.any().cluster.clone();
     let failed = cluster.member(leaver).node.failed();
     within(client.decommission_server(v1::DecommissionServerRequest { id, cancel: false })).await.unwrap();
-    assert!(matches!(within(failed).await, FatalError::TakenOut { .. }));
+    assert!(matches!(within(failed).await, FatalError::Decommissioned { .. }));
     cluster.crash(leaver).await;
     assert!(cluster.servers().await.iter().all(|server| server.id != id));
     cluster.healthy().await;
@@ -179,7 +214,8 @@ async fn a_decommissioned_node_gives_up_everything_and_leaves() {
     let settings = cluster.settings(leaver);
     let disk = cluster.disks[&leaver].clone();
     let error = within(Node::start(env_on(&disk), settings)).await.expect_err("it has no place any more");
-    assert!(error.to_string().contains("was taken out of its cluster"), "{error}");
+    assert!(matches!(error, StartError::Removed { .. }), "{error}");
+    assert!(error.to_string().contains("was decommissioned"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,4 +307,38 @@ async fn a_cluster_that_was_made_beside_another_unseen_ends() {
     cluster.gossip.heal();
     let error = within(second.failed()).await;
     assert!(matches!(error, FatalError::SecondCluster { .. }), "{error}");
+}
+
+/// A follower may be behind, and whoever has no replica knows nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_described_as_its_leaders_know_it() {
+    let cluster = TestCluster::start(3).await;
+    let request = v1::CreateTopicRequest {
+        name: TOPIC.to_owned(),
+        partitions: 3,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    cluster.create_topic(request).await;
+    for partition in 0..3 {
+        let request = v1::ProduceRequest { partition: Some(partition), ..values(&["one", "two"]) };
+        cluster.produce_request(1, request).await;
+    }
+    for number in 1..=3 {
+        let mut client = cluster.member(number).cluster.clone();
+        let request = v1::DescribeTopicRequest { name: TOPIC.to_owned(), create_missing: false };
+        until(async || {
+            let all = client.describe_topic(request.clone()).await.unwrap().into_inner().topic.unwrap();
+            let known = |partition: &v1::Partition| {
+                partition.high_watermark == Some(2) && partition.seen_by == partition.leader
+            };
+            (all.partitions.iter().all(known), all)
+        })
+        .await;
+        let own =
+            within(client.describe_topic(unforwarded(request))).await.unwrap().into_inner().topic.unwrap();
+        let this = cluster.member(number).id();
+        let seen: Vec<_> = own.partitions.iter().filter_map(|partition| partition.seen_by).collect();
+        assert_eq!(seen, [this], "what is not asked for by way of others is the node's own view");
+    }
 }

@@ -5,6 +5,7 @@
 mod book;
 mod bounded;
 mod cluster;
+mod cluster_health;
 mod consume;
 mod errors;
 mod gate;

@@ -2,13 +2,16 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 use varve_env::disk::{Disk, FaultyDisk, OpKind};
 use varve_record::{Batch, Compression};
+use varve_server::{METADATA_SET_ASIDE_MAX, Node, StartError};
 
-use crate::support::{TOPIC, batch, consume_from, encoded, values, within};
+use crate::support::{TOPIC, batch, consume_from, encoded, env_on, values, within};
 use crate::test_cluster::{TestCluster, unforwarded, until};
 
 const BATCHES: u64 = 40;
@@ -248,38 +251,116 @@ async fn a_replica_that_has_failed_is_opened_again() {
     assert!(!quarantined(&cluster.disks[&leader]));
 }
 
-/// The controller's log is not repaired in place: whoever has lost it comes back as another node.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_metadata_are_damaged_says_how_to_come_back_and_that_works() {
-    for gone in [false, true] {
-        let mut cluster = TestCluster::start(3).await;
-        cluster.create(3).await;
-        cluster.produce(1, "kept").await;
-        cluster.crash(3).await;
-        let disk = cluster.disks[&3].clone();
-        let dir = PathBuf::from("/data/partitions/0000000000");
-        if gone {
-            disk.remove_dir_all(&dir).unwrap();
-        } else {
-            let segment = disk
-                .files()
-                .into_iter()
-                .find(|path| path.starts_with(&dir) && path.extension().is_some_and(|end| end == "log"));
-            disk.flip(&segment.unwrap(), 20, 0xff).unwrap();
+const METADATA: &str = "/data/partitions/0000000000";
+
+/// What may happen to a node's copy of the metadata.
+#[derive(Clone, Copy)]
+enum Harm {
+    Gone,
+    Spoilt,
+}
+
+impl Harm {
+    fn befall(self, disk: &FaultyDisk) {
+        let is_log = |path: &PathBuf| {
+            path.starts_with(METADATA) && path.extension().is_some_and(|extension| extension == "log")
+        };
+        match self {
+            Self::Gone => disk.remove_dir_all(&PathBuf::from(METADATA)).unwrap(),
+            Self::Spoilt => {
+                let segment = disk.files().into_iter().find(is_log).unwrap();
+                disk.flip(&segment, 20, 0xff).unwrap();
+            }
         }
-        let error = cluster.try_join(3).await.expect_err("it has no metadata").to_string();
-        assert!(error.contains("start with an empty data directory"), "{error}");
-        cluster.gossip.fail(&TestCluster::name(3));
-        cluster.lose_disk(3);
-        cluster.join(3).await;
-        assert_eq!(cluster.member(3).id(), 4);
-        until(async || {
-            let servers = cluster.servers().await;
-            (!servers.iter().any(|server| server.id == 3), servers)
-        })
-        .await;
-        cluster.healthy().await;
-        assert_eq!(cluster.values(3, 1).await, ["kept"]);
-        assert_eq!(cluster.produce(3, "more").await, 1);
     }
+}
+
+fn set_aside(disk: &FaultyDisk) -> bool {
+    disk.files().iter().any(|path| path.to_string_lossy().contains("0000000000.quarantined-"))
+}
+
+/// It comes back under its id, with what it had of the topic, and as a voter as good as any.
+async fn metadata_are_learnt_anew(harm: Harm, of_leader: bool) {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    cluster.produce(1, "kept").await;
+    cluster.stored(3, 1).await;
+    cluster.transfer("", 0, if of_leader { 3 } else { 1 }).await;
+    cluster.crash(3).await;
+    harm.befall(&cluster.disks[&3]);
+    cluster.join(3).await;
+    assert_eq!(cluster.member(3).id(), 3);
+    assert_eq!(set_aside(&cluster.disks[&3]), matches!(harm, Harm::Spoilt));
+    assert!(!quarantined(&cluster.disks[&3]), "only the metadata are");
+    cluster.healthy().await;
+    assert_eq!(cluster.values(3, 1).await, ["kept"]);
+    // Without its vote there is no majority.
+    cluster.crash(1).await;
+    cluster.create_topic(v1::CreateTopicRequest { name: "later".to_owned(), ..Default::default() }).await;
+    assert_eq!(cluster.produce(3, "more").await, 1);
+    cluster.transfer("", 0, 3).await;
+    cluster.join(1).await;
+    cluster.healthy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_metadata_are_set_aside_and_learnt_anew() {
+    metadata_are_learnt_anew(Harm::Spoilt, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_metadata_are_learnt_anew() {
+    metadata_are_learnt_anew(Harm::Gone, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_metadata_of_the_one_that_led_them_are_learnt_anew() {
+    metadata_are_learnt_anew(Harm::Spoilt, true).await;
+}
+
+/// Whoever is set aside has no vote for a while: so that is not done before the others can do without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_metadata_are_left_alone_until_another_node_leads() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.kill_all_but(2);
+    Harm::Spoilt.befall(&cluster.disks[&3]);
+    let settings = cluster.settings(3);
+    let env = env_on(&cluster.disks[&3]);
+    let started = timeout(Duration::from_secs(3), Node::start(env, settings)).await;
+    assert!(started.is_err(), "nobody leads");
+    assert!(!set_aside(&cluster.disks[&3]));
+    cluster.gossip.fail(&TestCluster::name(3));
+    cluster.join(1).await;
+    cluster.join(3).await;
+    assert!(set_aside(&cluster.disks[&3]));
+    cluster.healthy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_copy_of_the_metadata_is_left_alone() {
+    for count in [1, 2] {
+        let mut cluster = TestCluster::start(count).await;
+        cluster.create(1).await;
+        cluster.kill(1);
+        Harm::Spoilt.befall(&cluster.disks[&1]);
+        let error = cluster.try_join(1).await.expect_err("nobody else has them");
+        assert!(matches!(error, StartError::MetadataDamaged(_)), "{error}");
+        assert!(error.to_string().contains("restore the directory"), "{error}");
+        assert!(!set_aside(&cluster.disks[&1]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_are_damaged_again_and_again_are_left_to_the_operator() {
+    let mut cluster = TestCluster::start(3).await;
+    for _ in 0..METADATA_SET_ASIDE_MAX {
+        cluster.kill(3);
+        Harm::Spoilt.befall(&cluster.disks[&3]);
+        cluster.join(3).await;
+        cluster.healthy().await;
+    }
+    cluster.kill(3);
+    Harm::Spoilt.befall(&cluster.disks[&3]);
+    let error = cluster.try_join(3).await.expect_err("it is enough");
+    assert!(matches!(error, StartError::MetadataDamagedAgain { .. }), "{error}");
 }

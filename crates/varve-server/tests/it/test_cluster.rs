@@ -157,6 +157,12 @@ impl TestCluster {
         }
     }
 
+    /// Kills all nodes but one.
+    pub(crate) fn kill_all_but(&mut self, kept: usize) {
+        let rest: Vec<usize> = self.members.keys().copied().filter(|number| *number != kept).collect();
+        rest.into_iter().for_each(|number| self.kill(number));
+    }
+
     pub(crate) async fn stop(&mut self, number: usize) {
         let member = self.members.remove(&number).expect("it runs");
         within(member.node.shutdown()).await.expect("a clean stop");
@@ -212,7 +218,12 @@ impl TestCluster {
     }
 
     pub(crate) async fn describe(&self, topic: &str) -> v1::Topic {
-        let mut cluster = self.any().cluster.clone();
+        self.describe_by(self.any(), topic).await
+    }
+
+    /// The same, as one of them says.
+    pub(crate) async fn describe_by(&self, member: &Member, topic: &str) -> v1::Topic {
+        let mut cluster = member.cluster.clone();
         let request = v1::DescribeTopicRequest { name: topic.to_owned(), create_missing: false };
         within(cluster.describe_topic(request)).await.unwrap().into_inner().topic.unwrap()
     }

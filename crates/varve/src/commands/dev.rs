@@ -94,12 +94,22 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Starts all; new nodes one after the other, so that their ids are in the order of their names.
+    /// Starts all; new nodes so that their ids are in the order of their names: the first makes the cluster, and from the third on
+    /// each comes when the one before it has its place.
     async fn start(&mut self, ended: &mpsc::Sender<Ended>, verbosity: Verbosity) -> Result<(), Failure> {
         let is_new = !self.nodes.iter().any(Node::belongs_to_a_cluster);
         for (index, node) in self.nodes.iter().enumerate() {
-            if let Some(before) = index.checked_sub(1).and_then(|before| self.nodes.get(before)) {
-                ready::wait_for_place(before, node).await;
+            if let Some(before) =
+                index.checked_sub(1).filter(|before| *before > 0).and_then(|before| self.nodes.get(before))
+            {
+                tokio::select! {
+                    biased;
+                    Some(ended) = self.ended.recv() => {
+                        self.processes.retain(|process| process.index != ended.index);
+                        return Err(self.did_not_start(&ended));
+                    }
+                    () = ready::wait_for_place(before, node) => {}
+                }
             }
             let mut arguments = node.arguments(&self.nodes, is_new && index == 0, &self.settings);
             if verbosity.verbose > 0 {
@@ -121,7 +131,10 @@ impl Cluster {
         let servers = tokio::select! {
             biased;
             () = interrupt.wait() => return Err(Failure::quiet(Exit::Interrupted)),
-            Some(ended) = self.ended.recv() => return Err(self.did_not_start(&ended)),
+            Some(ended) = self.ended.recv() => {
+                self.processes.retain(|process| process.index != ended.index);
+                return Err(self.did_not_start(&ended));
+            }
             servers = ready::wait(&self.nodes, START_TIMEOUT) => servers?,
         };
         let selection = Selection::make(&self.nodes);
@@ -176,7 +189,8 @@ impl Cluster {
         let loud = Verbosity { quiet: false, verbose: 0 };
         ended.last_lines.iter().for_each(|line| loud.say(&format!("  | {line}")));
         let message = format!("{} ended while it started ({})", node.name, ended.status);
-        Failure::new(Exit::General, message).hint(format!("all that it said is in {}", node.log().display()))
+        let exit = if ended.by_usage { Exit::Usage } else { Exit::General };
+        Failure::new(exit, message).hint(format!("all that it said is in {}", node.log().display()))
     }
 
     /// Stops what runs: all at once, since none is to take over from another.

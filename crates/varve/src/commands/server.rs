@@ -68,7 +68,11 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
     tokio::select! {
         biased;
         // Not stopped cleanly: what is in memory is no longer to be trusted.
-        fatal = node.failed() => return Err(fatal_failure(&fatal)),
+        fatal = node.failed() => match fatal {
+            // Nothing is wrong, and nobody is to start it again.
+            FatalError::Decommissioned { .. } => {}
+            fatal => return Err(fatal_failure(&fatal)),
+        },
         () = interrupt.wait() => {}
     }
     node.shutdown().await.map_err(|error| Failure::new(Exit::General, error.to_string()))
@@ -106,14 +110,16 @@ fn discovery(config: &ServerConfig) -> Result<Discovery, Failure> {
     Ok(Discovery::Gossip(Box::new(GossipSettings {
         advertise_addr: told.map(|told| SocketAddr::new(told.ip(), config.gossip_addr.port())),
         start_join_addrs: config.start_join_addrs.clone(),
+        key_file: Some(file.clone()),
         ..GossipSettings::new(config.gossip_addr, keys)
     })))
 }
 
 fn fatal_failure(fatal: &FatalError) -> Failure {
     match fatal {
-        FatalError::TakenOut { .. } => Failure::new(Exit::Precondition, fatal.to_string())
+        FatalError::TakenOut { .. } => Failure::new(Exit::Removed, fatal.to_string())
             .hint("to join again as a new node start with an empty data directory"),
+        FatalError::MetadataDamaged => Failure::new(Exit::General, fatal.to_string()),
         FatalError::SecondCluster { .. } => Failure::new(Exit::Precondition, fatal.to_string()),
         _ => Failure::new(Exit::General, fatal.to_string())
             .hint("look at the disk, then start the server again: it finds out what the disk holds"),
@@ -169,7 +175,8 @@ fn start_failure(data_dir: &Path, error: &StartError) -> Failure {
             Failure::usage(message)
                 .hint("give one with --advertise-addr IP:PORT, or a single one with --bind-addr")
         }
-        StartError::Removed { .. } => Failure::new(Exit::Precondition, error.to_string()),
+        StartError::Removed { .. } => Failure::new(Exit::Removed, error.to_string()),
+        StartError::Fatal(fatal) => fatal_failure(fatal),
         _ => Failure::new(Exit::General, error.to_string()),
     }
 }

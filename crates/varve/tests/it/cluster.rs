@@ -118,7 +118,13 @@ fn one_node_is_a_cluster() {
     let raw = server.run(&["cluster", "members", "-o", "raw"]).ok();
     assert_eq!(format!("varve://{}", raw.text().trim_end()), server.address);
 
-    assert_eq!(server.run(&["cluster", "health"]).ok().text(), "healthy\n2 partitions\n");
+    let warned = "- warning: topic events asks for 3 copies, and there is only 1 server\n";
+    let text = server.run(&["cluster", "health"]).ok();
+    let counts = "2 partitions: 2 with fewer copies than asked for\n";
+    assert_eq!(text.text(), format!("healthy\n{warned}{counts}"));
+    server.run(&["cluster", "health", "--strict"]).fails(9, "not healthy: 1 warning");
+    let json = server.run(&["cluster", "health", "-o", "json"]).ok().json();
+    assert_eq!((&json["healthy"], &json["short_partitions"]), (&true.into(), &2.into()));
     let described = server.run(&["topic", "describe", "events", "-o", "json"]).ok().json();
     assert_eq!(described["partitions"][0]["under_replicated"], false);
     assert_eq!(described["partitions"][0]["leaving"], Value::Array(Vec::new()));

@@ -53,14 +53,15 @@ fn a_port_that_was_asked_for_is_not_exchanged() {
 fn a_node_that_does_not_start_is_told_with_its_last_words() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dev");
-    let mut dev = varve(&["dev", "--nodes", "1", "--port", "0", "--data-dir"]);
+    let mut dev = varve(&["dev", "--port", "0", "--data-dir"]);
     let told = run(dev.arg(&path).args(["--", "--segment-bytes", "much"]));
-    let told = told.fails(1, "node-1 ended while it started (exit status: 2)");
+    let told = told.fails(2, "node-1 ended while it started (exit status: 2)");
     assert!(told.stderr.contains("  | error: --segment-bytes: \"much\" is no size"), "{}", told.stderr);
     let log = path.join("node-1.log");
     assert!(told.stderr.contains(log.to_str().unwrap()), "{}", told.stderr);
     assert!(std::fs::read_to_string(log).unwrap().contains("is no size"));
     assert!(told.stdout.is_empty());
+    assert!(!path.join("node-3.log").exists(), "nobody waits for a node that has ended");
 }
 
 #[test]

@@ -21,7 +21,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Examples.
 pub(crate) const AFTER_HELP: &str = "\
-It goes on by itself once begun. When the server has left the list of members it may be stopped for good.
+It goes on by itself once begun. When the server has left the list of members its process ends, with 0.
 
 Examples:
   varve cluster decommission node-3 --wait
@@ -77,7 +77,8 @@ async fn wait_until_gone(
     loop {
         let members = servers(connection).await?;
         let Some(now) = members.iter().find(|member| member.id == server.id) else {
-            verbosity.say(&format!("{} has left the cluster; it may be stopped for good", called(server)));
+            verbosity
+                .say(&format!("{} has left the cluster, and its process ends by itself", called(server)));
             return Ok(());
         };
         if state(now) == ServerState::Active {

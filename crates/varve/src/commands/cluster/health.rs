@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
-use varve_api::v1::GetClusterHealthResponse;
+use varve_api::v1::{GetClusterHealthResponse, LaggingReplica};
 
 use super::counted;
 use crate::cli::Connect;
@@ -21,11 +21,16 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Examples.
 pub(crate) const AFTER_HELP: &str = "\
-Ends with 0 if the cluster is healthy, 3 if no server answers, 9 if it is not healthy.
+Ends with 0 if the cluster is healthy, 3 if no server answers, 9 if it is not healthy: while
+- a server is not alive, or its disk is full,
+- a partition has no leader, or fewer copies alive than it should,
+- a copy is damaged, or more than five seconds behind.
+A topic that asks for more copies than there are servers is a warning.
 
 Examples:
   varve cluster health
-  varve cluster health --wait=2m && ./deploy";
+  varve cluster health --wait=2m && ./deploy
+  varve cluster health --strict           warnings count as well";
 
 /// What `cluster health` takes.
 #[derive(Debug, Args)]
@@ -34,6 +39,9 @@ pub(crate) struct HealthArgs {
     #[arg(short, long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = WAIT, value_parser = parse_duration)]
     wait: Option<Duration>,
+    /// Take it for unhealthy where there are warnings, too
+    #[arg(long)]
+    strict: bool,
     /// How to write it
     #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = table_or_json())]
     output: Format,
@@ -50,15 +58,30 @@ struct Health {
     under_replicated_partitions: u32,
     moving_partitions: u32,
     damaged_replicas: u32,
+    lagging_replicas: u32,
+    short_partitions: u32,
     dead_servers: Vec<u64>,
+    full_servers: Vec<u64>,
     problems: Vec<String>,
+    warnings: Vec<String>,
+    /// The first of those that lag.
+    lagging: Vec<Lagging>,
+}
+
+#[derive(Debug, Serialize)]
+struct Lagging {
+    topic: String,
+    partition: u32,
+    server: u64,
+    offsets: u64,
+    lag_ms: Option<u64>,
 }
 
 /// Asks, perhaps until the answer is good, and says what was answered.
 pub(crate) async fn run(args: HealthArgs) -> Result<(), Failure> {
     let health = match args.wait {
-        Some(wait) => wait_for(&args.connect, wait).await?,
-        None => ask(&Connection::open(&args.connect).await?).await?,
+        Some(wait) => wait_for(&args, wait).await?,
+        None => ask(&Connection::open(&args.connect).await?, args.strict).await?,
     };
     let mut out = Output::new();
     if args.output == Format::Json {
@@ -71,22 +94,27 @@ pub(crate) async fn run(args: HealthArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let still = args.wait.map_or_else(String::new, |wait| format!(" after {}", human_duration(wait)));
-    let message = format!("the cluster is not healthy{still}: {}", counted(health.problems.len(), "problem"));
+    let what = match health.problems.len() {
+        0 => counted(health.warnings.len(), "warning"),
+        count => counted(count, "problem"),
+    };
+    let message = format!("the cluster is not healthy{still}: {what}");
     Err(Failure::new(Exit::Unhealthy, message))
 }
 
-async fn ask(connection: &Connection) -> Result<Health, Failure> {
+async fn ask(connection: &Connection, strict: bool) -> Result<Health, Failure> {
     let health = connection.client.cluster_health().await;
-    Ok(Health::new(health.map_err(|error| connection.fail("ask for the cluster's health", &error))?))
+    let health = health.map_err(|error| connection.fail("ask for the cluster's health", &error))?;
+    Ok(Health::new(health, strict))
 }
 
 /// Asks until the cluster is healthy, or the time is up: then the last answer counts, also that there was none.
-async fn wait_for(connect: &Connect, wait: Duration) -> Result<Health, Failure> {
+async fn wait_for(args: &HealthArgs, wait: Duration) -> Result<Health, Failure> {
     let deadline = Instant::now() + wait;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let answer = match Connection::open_within(connect, left.max(LOOK_INTERVAL)).await {
-            Ok(connection) => ask(&connection).await,
+        let answer = match Connection::open_within(&args.connect, left.max(LOOK_INTERVAL)).await {
+            Ok(connection) => ask(&connection, args.strict).await,
             Err(failure) => Err(failure),
         };
         let good_or_hopeless = match &answer {
@@ -101,28 +129,37 @@ async fn wait_for(connect: &Connect, wait: Duration) -> Result<Health, Failure> 
 }
 
 impl Health {
-    fn new(health: GetClusterHealthResponse) -> Self {
+    /// As the server says; where it is `strict` warnings make it unhealthy.
+    fn new(health: GetClusterHealthResponse, strict: bool) -> Self {
+        let lagging = health.servers.into_iter().flat_map(|server| server.lagging);
         Self {
-            healthy: health.healthy,
+            healthy: health.healthy && (!strict || health.warnings.is_empty()),
             controller_leader: health.controller_leader,
             partitions: health.partitions,
             leaderless_partitions: health.leaderless_partitions,
             under_replicated_partitions: health.under_replicated_partitions,
             moving_partitions: health.moving_partitions,
             damaged_replicas: health.damaged_replicas,
+            lagging_replicas: health.lagging_replicas,
+            short_partitions: health.short_partitions,
             dead_servers: health.dead_servers,
+            full_servers: health.full_servers,
             problems: health.problems,
+            warnings: health.warnings,
+            lagging: lagging.map(Lagging::new).collect(),
         }
     }
 
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![if self.healthy { "healthy" } else { "unhealthy" }.to_owned()];
         lines.extend(self.problems.iter().map(|problem| format!("- {problem}")));
+        lines.extend(self.warnings.iter().map(|warning| format!("- warning: {warning}")));
         let mut counts = counted(self.partitions as usize, "partition");
         let parts = [
             (self.leaderless_partitions, "without a leader"),
             (self.under_replicated_partitions, "under-replicated"),
             (self.moving_partitions, "moving"),
+            (self.short_partitions, "with fewer copies than asked for"),
         ];
         let parts: Vec<String> = parts
             .iter()
@@ -136,7 +173,17 @@ impl Health {
         if self.damaged_replicas > 0 {
             lines.push(counted(self.damaged_replicas as usize, "damaged replica"));
         }
+        if self.lagging_replicas > 0 {
+            lines.push(counted(self.lagging_replicas as usize, "lagging replica"));
+        }
         lines
+    }
+}
+
+impl Lagging {
+    fn new(lagging: LaggingReplica) -> Self {
+        let LaggingReplica { topic, partition, server, offsets, lag_ms } = lagging;
+        Self { topic, partition, server, offsets, lag_ms }
     }
 }
 
@@ -146,22 +193,29 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_in_a_line_each() {
-        let health = Health::new(GetClusterHealthResponse {
+        let health = GetClusterHealthResponse {
             partitions: 3,
             under_replicated_partitions: 2,
             moving_partitions: 1,
             damaged_replicas: 1,
+            lagging_replicas: 2,
             problems: vec!["server 3 (node-3) is not alive".into()],
             ..GetClusterHealthResponse::default()
-        });
+        };
+        let health = Health::new(health, false);
         let expected = [
             "unhealthy",
             "- server 3 (node-3) is not alive",
             "3 partitions: 2 under-replicated, 1 moving",
             "1 damaged replica",
+            "2 lagging replicas",
         ];
         assert_eq!(health.lines(), expected);
         let good = GetClusterHealthResponse { healthy: true, partitions: 1, ..Default::default() };
-        assert_eq!(Health::new(good).lines(), ["healthy", "1 partition"]);
+        assert_eq!(Health::new(good.clone(), true).lines(), ["healthy", "1 partition"]);
+        let warned = GetClusterHealthResponse { warnings: vec!["few".into()], short_partitions: 1, ..good };
+        let expected = ["healthy", "- warning: few", "1 partition: 1 with fewer copies than asked for"];
+        assert_eq!(Health::new(warned.clone(), false).lines(), expected);
+        assert_eq!(Health::new(warned, true).lines()[0], "unhealthy");
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Ended {
     /// What it said last.
     pub(super) last_lines: Vec<String>,
     by_signal: bool,
+    /// What it was told is no setting.
+    pub(super) by_usage: bool,
 }
 
 impl Ended {
@@ -103,9 +105,10 @@ impl Process {
 
 impl Ended {
     fn new(index: usize, status: std::io::Result<ExitStatus>, last_lines: Vec<String>) -> Self {
+        let by_usage = status.as_ref().is_ok_and(|status| status.code() == Some(Exit::Usage as i32));
         let by_signal = status.as_ref().is_ok_and(|status| status.code().is_none());
         let status = status.map_or_else(|error| format!("unknown: {error}"), |status| status.to_string());
-        Self { index, status, last_lines, by_signal }
+        Self { index, status, last_lines, by_signal, by_usage }
     }
 }
 

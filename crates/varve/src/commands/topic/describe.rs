@@ -63,6 +63,8 @@ struct PartitionRow {
     log_start_offset: Option<u64>,
     high_watermark: Option<u64>,
     size_bytes: Option<u64>,
+    /// Whose view offsets and size are: the leader's, unless it did not answer.
+    seen_by: Option<u64>,
     term: Option<u64>,
 }
 
@@ -161,6 +163,7 @@ impl PartitionRow {
             log_start_offset: partition.log_start_offset,
             high_watermark: partition.high_watermark,
             size_bytes: partition.size_bytes,
+            seen_by: partition.seen_by,
             term: partition.term,
         }
     }
@@ -219,6 +222,9 @@ impl Servers {
             let ids: Vec<String> = partition.leaving.iter().map(u64::to_string).collect();
             words.push(format!("moving off {}", ids.join(",")));
         }
+        if let Some(id) = partition.seen_by.filter(|id| partition.leader != Some(*id)) {
+            words.push(format!("offsets as server {id} knows them"));
+        }
         if words.is_empty() { "ok".into() } else { words.join(", ") }
     }
 }
@@ -247,5 +253,8 @@ mod tests {
         assert_eq!(state(&one_dead, &of(&[1, 2, 3])), "under-replicated (2 of 3 alive)");
         let lost = Partition { leader: None, leaving: vec![4, 5], ..of(&[1, 2, 3]) };
         assert_eq!(state(&three, &lost), "no leader, moving off 4,5");
+        let by_follower = Partition { seen_by: Some(2), ..of(&[1, 2, 3]) };
+        assert_eq!(state(&three, &by_follower), "offsets as server 2 knows them");
+        assert_eq!(state(&three, &Partition { seen_by: Some(1), ..by_follower }), "ok");
     }
 }
