@@ -11,6 +11,9 @@ use crate::backoff::Backoff;
 /// Most servers that the attempts of a call keep away from: more than hold a partition.
 const AVOIDED_MAX: usize = 16;
 
+/// The longest pause where a leader has gone, and another is about to come.
+const LEADERLESS_PAUSE_MAX: Duration = Duration::from_millis(250);
+
 /// The attempts of one call: how long they may go on, and what follows a failure.
 #[derive(Debug)]
 pub(crate) struct Attempts {
@@ -108,7 +111,7 @@ impl Attempts {
 }
 
 /// The pause before the next attempt: none if another server is known to be the right one, as the server asks if it does,
-/// else growing.
+/// else growing. Where it is a leader that is missing it grows no longer than an election takes, which it would else add to.
 pub(crate) fn retry_pause(error: &ApiError, backoff: &mut Backoff, entropy: &dyn Entropy) -> Duration {
     let grown = backoff.next(entropy);
     let leader_is_known =
@@ -117,6 +120,38 @@ pub(crate) fn retry_pause(error: &ApiError, backoff: &mut Backoff, entropy: &dyn
         Some(asked) => asked.max(grown),
         // Two servers that name each other must not keep us spinning, so that this is the shortest pause, not none.
         None if leader_is_known => grown.min(crate::backoff::BACKOFF_FIRST),
+        None if lacks_leader(error.reason) => grown.min(LEADERLESS_PAUSE_MAX),
         None => grown,
+    }
+}
+
+fn lacks_leader(reason: Reason) -> bool {
+    matches!(reason, Reason::NoLeader | Reason::NotLeader | Reason::Unreachable | Reason::ConnectionLost)
+}
+
+#[cfg(test)]
+mod tests {
+    use varve_env::Env;
+
+    use super::*;
+    use crate::backoff::BACKOFF_MAX;
+
+    #[test]
+    fn a_leader_that_is_missing_is_looked_for_often_and_others_ever_less() {
+        let entropy = Env::real().entropy;
+        let last = |reason| {
+            let mut backoff = Backoff::default();
+            let pause = |_| retry_pause(&ApiError::new(reason, ""), &mut backoff, &*entropy);
+            (0..20).map(pause).last().expect("there are some")
+        };
+        assert_eq!(last(Reason::NoLeader), LEADERLESS_PAUSE_MAX);
+        assert!(last(Reason::CommitUnknown) >= BACKOFF_MAX / 2);
+    }
+
+    #[test]
+    fn a_server_is_not_asked_before_it_says() {
+        let asked = Duration::from_secs(7);
+        let error = ApiError::new(Reason::Overloaded, "").retry_after(asked);
+        assert_eq!(retry_pause(&error, &mut Backoff::default(), &*Env::real().entropy), asked);
     }
 }

@@ -20,6 +20,9 @@ use crate::resolver::{Resolver, Watcher};
 use crate::topics::{Placement, TopicMap, Topics};
 use crate::{ClientBuilder, ClientError, ClusterAddress};
 
+/// How long a server may take to say who leads, when it is asked because another gives no answer.
+const DOUBT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A client of a cluster. Clones share its connections and what it knows; make one for a process.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -259,6 +262,11 @@ impl Client {
                 self.inner.topics.doubt(topic);
                 return ApiError { reason: Reason::NoLeader, ..error };
             }
+            Reason::NoLeader => {
+                self.inner.topics.doubt(topic);
+                // Either nobody leads, or the server and whoever named it are cut off from those who know.
+                self.inner.resolver.doubt_current();
+            }
             _ if error.reason.code() == tonic::Code::Unavailable || error.reason == Reason::Deadline => {
                 self.inner.topics.doubt(topic);
             }
@@ -306,13 +314,40 @@ impl Client {
             // Where the partitions are led is asked for, and not how far they are.
             async move { cluster_service(connection.for_itself()).describe_topic(request).await }
         };
-        let (answer, _) = self.call_any_until(deadline, true, call).await?;
+        let (answer, answered_by) = self.call_any_until(deadline, true, call).await?;
         let map = self.inner.topics.learn(topic, &answer.topic.unwrap_or_default());
         let resolver = &self.inner.resolver;
+        if map.lacks_leader() {
+            resolver.doubt(&answered_by);
+        }
         if !resolver.is_watched() || !resolver.knows_all(map.servers()) {
             self.learn_servers(deadline).await?;
         }
         Ok(map)
+    }
+
+    /// Whether another server than this one leads a partition by now, as some other server says, and learns it. This is for
+    /// who waits for an answer that does not come: a server that stands still neither answers nor breaks a connection.
+    pub(crate) async fn is_led_elsewhere(&self, target: Target<'_>, addr: &Arc<str>) -> bool {
+        let resolver = &self.inner.resolver;
+        let Some(other) = resolver.another(addr) else { return false };
+        let request = v1::DescribeTopicRequest { name: target.topic.to_string(), create_missing: false };
+        let call = |connection| {
+            let request = request.clone();
+            async move { cluster_service(connection).describe_topic(request).await }
+        };
+        let answer = attempt(resolver, &other, DOUBT_TIMEOUT, Connection::to_any, &call).await;
+        let Ok((v1::DescribeTopicResponse { topic: Some(told), .. }, _)) = answer else { return false };
+        let known = self.last_placement(target).unwrap_or_default();
+        let placement = TopicMap::new(&told).partitions.into_iter().nth(target.partition as usize);
+        let leader = placement.filter(|told| told.is_newer_than(&known));
+        let leader = leader.and_then(|placement| resolver.leader_of(&placement));
+        if leader.is_none_or(|leader| leader == *addr) {
+            return false;
+        }
+        self.inner.topics.learn(target.topic, &told);
+        resolver.doubt(addr);
+        true
     }
 
     /// The partitions of a topic as they were known last, and whether there is reason to ask again.

@@ -30,6 +30,8 @@ pub(crate) struct Resolver {
     seeds: Seeds,
     options: ClientBuilder,
     roster: watch::Sender<Arc<Roster>>,
+    /// The server that was doubted last.
+    doubted: watch::Sender<Option<Arc<str>>>,
     state: Mutex<State>,
 }
 
@@ -47,7 +49,8 @@ impl Resolver {
     pub(crate) fn new(address: &ClusterAddress, options: ClientBuilder) -> Self {
         let seeds = Seeds::new(address, &options);
         let roster = watch::Sender::new(Arc::default());
-        Self { seeds, options, roster, state: Mutex::default() }
+        let doubted = watch::Sender::new(None);
+        Self { seeds, options, roster, doubted, state: Mutex::default() }
     }
 
     /// A server to ask what any can answer: the same one until it fails. Those known come first, then what the user
@@ -94,6 +97,44 @@ impl Resolver {
         let seeds = state.seeds.iter().flatten().map(|seed| &seed.addr);
         let members = roster.addrs(true).chain(roster.addrs(false));
         members.chain(seeds).any(|addr| !state.rotation.was_tried(addr))
+    }
+
+    /// Takes note that a server answers and yet may know less than the others do: one that is cut off from them names no
+    /// leader, or an old one, for as long as that lasts. Another is asked next, and followed.
+    pub(crate) fn doubt(&self, addr: &Arc<str>) {
+        self.failed(addr);
+        self.doubted.send_replace(Some(addr.clone()));
+    }
+
+    /// Doubts the server that is asked what any can answer: what it told of who leads was not so.
+    pub(crate) fn doubt_current(&self) {
+        let current = self.state().rotation.current();
+        if let Some(current) = current {
+            self.doubt(&current);
+        }
+    }
+
+    /// Waits until a server is doubted, from when this was called.
+    fn doubted(&self, addr: &Arc<str>) -> impl Future<Output = ()> + Send + use<> {
+        let (mut doubted, addr) = (self.doubted.subscribe(), addr.clone());
+        async move {
+            while doubted.changed().await.is_ok() {
+                if doubted.borrow_and_update().as_ref() == Some(&addr) {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A member of the cluster that is not this one: one in service, if there is any.
+    pub(crate) fn another(&self, addr: &Arc<str>) -> Option<Arc<str>> {
+        let (roster, entropy) = (self.roster(), &*self.options.env.entropy);
+        let others = |in_service| roster.addrs(in_service).filter(|other| *other != addr).collect::<Vec<_>>();
+        let in_service = others(true);
+        let others = if in_service.is_empty() { others(false) } else { in_service };
+        let chosen = usize::try_from(entropy.below(others.len().max(1) as u64)).ok()?;
+        others.get(chosen).copied().cloned()
     }
 
     /// Takes note that a server answered what any can.
@@ -219,8 +260,12 @@ impl Resolver {
     }
 
     fn take(&self, answer: &GetServersResponse, answered_by: &str, only_new: bool) {
-        let mut roster = Roster::new(answer, answered_by);
+        let mut roster = Roster::new(answer);
         let known = self.roster();
+        if known.members.len() <= 1 {
+            // Where there were more, another may be the one that is left, and not the one that tells of it.
+            roster.reached_at(answered_by);
+        }
         if roster.is_empty() || self.is_foreign(&roster, &known, answered_by) {
             return;
         }

@@ -42,19 +42,22 @@ impl Member {
 }
 
 impl Roster {
-    pub(crate) fn new(answer: &GetServersResponse, answered_by: &str) -> Self {
+    pub(crate) fn new(answer: &GetServersResponse) -> Self {
         let servers = answer.servers.iter().take(SERVERS_MAX).filter(|server| !server.rpc_addr.is_empty());
         let mut members: BTreeMap<_, _> =
             servers.map(|server| (NodeId::new(server.id), Member::new(server))).collect();
-        if let (1, Some(mut only)) = (members.len(), members.first_entry()) {
-            // A lone server is where it was reached, whatever it believes: it may stand behind a forwarded port.
-            only.get_mut().addr = answered_by.into();
-        }
         if members.values().all(|member| !member.is_alive) {
             // Nobody hears of anybody, so that it means nothing: somebody has answered.
             members.values_mut().for_each(|member| member.is_alive = true);
         }
         Self { cluster_id: answer.cluster_id.clone(), members }
+    }
+
+    /// A lone server is where it was reached, whatever it believes: it may stand behind a forwarded port.
+    pub(crate) fn reached_at(&mut self, answered_by: &str) {
+        if let (1, Some(mut only)) = (self.members.len(), self.members.first_entry()) {
+            only.get_mut().addr = answered_by.into();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -88,15 +91,13 @@ mod tests {
     }
 
     fn roster(servers: Vec<Server>) -> Roster {
-        Roster::new(
-            &GetServersResponse { servers, cluster_id: "c".into(), ..Default::default() },
-            "reached:9",
-        )
+        Roster::new(&GetServersResponse { servers, cluster_id: "c".into(), ..Default::default() })
     }
 
     #[test]
     fn a_lone_server_is_where_it_was_reached() {
-        let roster = roster(vec![server(1, true, ServerState::Active)]);
+        let mut roster = roster(vec![server(1, true, ServerState::Active)]);
+        roster.reached_at("reached:9");
         assert_eq!(&*roster.members[&NodeId::new(1)].addr, "reached:9");
     }
 

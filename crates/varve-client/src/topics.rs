@@ -44,12 +44,17 @@ pub(crate) struct TopicMap {
 }
 
 impl TopicMap {
-    fn new(topic: &v1::Topic) -> Self {
+    pub(crate) fn new(topic: &v1::Topic) -> Self {
         let record_bytes_max = topic.effective_settings.and_then(|settings| settings.record_bytes_max);
         Self {
             partitions: topic.partitions.iter().map(Placement::new).collect(),
             record_bytes_max: record_bytes_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         }
+    }
+
+    /// Whether nobody is known to lead one of the partitions.
+    pub(crate) fn lacks_leader(&self) -> bool {
+        self.partitions.iter().any(|partition| partition.leader.is_none())
     }
 
     /// The servers that are named, some of them more than once.
@@ -96,6 +101,11 @@ impl Placement {
             replicas: partition.replicas.iter().copied().map(NodeId::new).collect(),
             term: partition.term.map(Term::new),
         }
+    }
+
+    /// Whether this is of a later leadership.
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
+        self.term > other.term
     }
 }
 
@@ -211,6 +221,6 @@ mod tests {
         assert_eq!(known.addr(&Roster::default()).as_deref(), Some("old:1"));
         let server = |id| v1::Server { id, rpc_addr: format!("new{id}:1"), ..Default::default() };
         let answer = v1::GetServersResponse { servers: vec![server(1), server(2)], ..Default::default() };
-        assert_eq!(known.addr(&Roster::new(&answer, "x")).as_deref(), Some("new1:1"));
+        assert_eq!(known.addr(&Roster::new(&answer)).as_deref(), Some("new1:1"));
     }
 }

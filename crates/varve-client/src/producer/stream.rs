@@ -1,11 +1,12 @@
 use std::fmt;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use varve_api::TopicName;
@@ -15,8 +16,13 @@ use varve_api::v1;
 
 use super::Acks;
 use crate::Client;
-use crate::client::{at, log_service};
+use crate::client::{Replica, Target, at, log_service};
 use crate::connection::OutstandingCall;
+
+/// How long a server may owe an answer before others are asked who leads now.
+const DOUBT_AFTER: Duration = Duration::from_secs(1);
+/// How often they are asked.
+const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A produce stream to one server, for one partition.
 pub(crate) struct ProduceStream {
@@ -24,8 +30,9 @@ pub(crate) struct ProduceStream {
     requests: mpsc::Sender<v1::ProduceStreamRequest>,
     answers: Streaming<v1::ProduceStreamResponse>,
     _outstanding: OutstandingCall,
-    /// Comes when the server is said to be gone, which the connection may notice much later.
-    gone: BoxFuture<'static, ()>,
+    /// Comes when the server is said to be gone, or no longer to lead, which the connection may notice much later.
+    left: BoxFuture<'static, ()>,
+    waiting: Arc<Waiting>,
 }
 
 /// What all requests of a producer to a partition have in common.
@@ -61,6 +68,7 @@ impl ProduceStream {
         first: Vec<(u64, Bytes)>,
         timeout: Duration,
     ) -> Result<Self, ApiError> {
+        let owed = first.len();
         // No more batches than that are under way, so that a send into the channel never has to wait.
         let (requests, receiver) = mpsc::channel(PRODUCER_BATCHES_MAX);
         for (request_id, batch) in first {
@@ -74,11 +82,18 @@ impl ProduceStream {
                 log_service(connection).produce_stream(ReceiverStream::new(receiver)).await
             }
         };
+        let waiting = Arc::new(Waiting::new(owed));
         // What is said may be wrong, so that nothing may be lost by believing it.
-        let gone: BoxFuture<'static, ()> =
-            if template.idempotent { Box::pin(client.gone(&addr)) } else { Box::pin(pending()) };
-        let (answers, outstanding) = client.attempt(&addr, timeout, &call).await?;
-        Ok(Self { addr, requests, answers, _outstanding: outstanding, gone })
+        let mut left: BoxFuture<'static, ()> = match template.idempotent {
+            true => Box::pin(left(client.clone(), addr.clone(), template.clone(), waiting.clone())),
+            false => Box::pin(pending()),
+        };
+        let (answers, outstanding) = tokio::select! {
+            biased;
+            opened = client.attempt(&addr, timeout, &call) => opened?,
+            () = &mut left => return Err(has_left(&addr)),
+        };
+        Ok(Self { addr, requests, answers, _outstanding: outstanding, left, waiting })
     }
 
     /// Where it goes.
@@ -89,6 +104,7 @@ impl ProduceStream {
     /// Sends one more batch. If the stream has ended, [`ProduceStream::answer`] tells why.
     pub(crate) fn send(&self, template: &Template, request_id: u64, batch: Bytes) -> Result<(), ApiError> {
         use mpsc::error::TrySendError;
+        self.waiting.begins();
         match self.requests.try_send(template.request(request_id, batch)) {
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
             Err(TrySendError::Full(_)) => Err(too_many()),
@@ -103,10 +119,9 @@ impl ProduceStream {
         let answer = tokio::select! {
             biased;
             answer = self.answers.message() => answer,
-            () = &mut self.gone => {
-                return Err(ApiError::new(Reason::ConnectionLost, format!("{} is gone", self.addr)));
-            }
+            () = &mut self.left => return Err(has_left(&self.addr)),
         };
+        self.waiting.answered();
         match answer {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(ended(&self.addr)),
@@ -119,6 +134,60 @@ impl fmt::Debug for ProduceStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProduceStream").field("addr", &self.addr).finish_non_exhaustive()
     }
+}
+
+/// How many answers a stream's server owes, and since when it has given none.
+#[derive(Debug)]
+struct Waiting(Mutex<(usize, Instant)>);
+
+impl Waiting {
+    fn new(owed: usize) -> Self {
+        Self(Mutex::new((owed, Instant::now())))
+    }
+
+    fn begins(&self) {
+        let (owed, since) = &mut *self.lock();
+        if *owed == 0 {
+            *since = Instant::now();
+        }
+        *owed += 1;
+    }
+
+    fn answered(&self) {
+        let (owed, since) = &mut *self.lock();
+        *owed = owed.saturating_sub(1);
+        *since = Instant::now();
+    }
+
+    fn is_long(&self) -> bool {
+        let (owed, since) = *self.lock();
+        owed > 0 && since.elapsed() >= DOUBT_AFTER
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (usize, Instant)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until a server is said to be gone, or gives no answers and is said not to lead any more.
+async fn left(client: Client, addr: Arc<str>, template: Template, waiting: Arc<Waiting>) {
+    let target = Target { topic: &template.topic, partition: template.partition, replica: Replica::Leader };
+    let moved = async {
+        loop {
+            sleep(DOUBT_INTERVAL).await;
+            if waiting.is_long() && client.is_led_elsewhere(target, &addr).await {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = client.gone(&addr) => {}
+        () = moved => {}
+    }
+}
+
+fn has_left(addr: &str) -> ApiError {
+    ApiError::new(Reason::ConnectionLost, format!("{addr} is gone, or does not lead any more"))
 }
 
 fn ended(addr: &str) -> ApiError {

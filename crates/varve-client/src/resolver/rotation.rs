@@ -39,6 +39,10 @@ impl Rotation {
         self.current.clone()
     }
 
+    pub(crate) fn current(&self) -> Option<Arc<str>> {
+        self.current.clone()
+    }
+
     pub(crate) fn was_tried(&self, addr: &Arc<str>) -> bool {
         self.tried.contains(addr)
     }

@@ -55,6 +55,7 @@ impl Resolver {
 
     /// Follows what a server tells, until it ends.
     async fn watch(&self, addr: &Arc<str>, backoff: &mut Backoff) -> ApiError {
+        let mut doubted = std::pin::pin!(self.doubted(addr));
         let opened = self.ask(addr, |connection| async move {
             cluster_service(connection).watch_servers(v1::WatchServersRequest {}).await
         });
@@ -64,7 +65,12 @@ impl Resolver {
         };
         let mut due = self.options.attempt_timeout;
         loop {
-            let message = match timeout(due, stream.message()).await {
+            let told = tokio::select! {
+                biased;
+                told = timeout(due, stream.message()) => told,
+                () = &mut doubted => return ApiError::new(Reason::NoLeader, "server knows of no leader"),
+            };
+            let message = match told {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return ApiError::new(Reason::ConnectionLost, "server ended the stream"),
                 Ok(Err(status)) => return at(addr, ApiError::from_status(&status)),

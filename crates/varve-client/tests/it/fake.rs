@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) members: Vec<v1::Server>,
     /// The servers belong to no cluster yet.
     pub(crate) is_uninitialized: bool,
+    /// A server that hears of no other: it is told nothing new, and takes nothing.
+    pub(crate) cut_off: Option<usize>,
     /// Servers cannot be watched.
     pub(crate) unwatchable: bool,
     /// Servers that are watched say that they are there, and then nothing more.
@@ -155,6 +157,12 @@ impl FakeCluster {
     /// Changes what the servers say of one of them.
     pub(crate) fn tell(&self, server: usize, change: impl FnOnce(&mut v1::Server)) {
         change(&mut self.state().members[server]);
+        self.state.servers.send_modify(|version| *version += 1);
+    }
+
+    /// Takes the last server out of the cluster. It goes on to answer.
+    pub(crate) fn forget_last(&self) {
+        self.state().members.pop();
         self.state.servers.send_modify(|version| *version += 1);
     }
 
@@ -307,6 +315,9 @@ impl State {
 impl Inner {
     fn check_leader(&self, node: usize, partition: u32) -> Result<(), ApiError> {
         let partition = &self.partitions[partition as usize];
+        if self.cut_off == Some(node) {
+            return Err(ApiError::new(Reason::NoLeader, "nobody that I know of"));
+        }
         match partition.leader {
             Some(leader) if leader == node => Ok(()),
             Some(leader) => Err(ApiError::new(Reason::NotLeader, "not me")

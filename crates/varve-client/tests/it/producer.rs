@@ -250,6 +250,39 @@ async fn a_leader_that_vanished_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_leader_that_stands_still_is_left_for_the_one_that_leads_now() {
+    within(async {
+        let (cluster, producer) = three().await;
+        let values = values(30);
+        // It takes connections and batches, and says nothing. All say that it is there.
+        cluster.hold_answers();
+        let deliveries = send_all(&producer, &values).await;
+        cluster.appended(0, 10).await;
+        cluster.lead(0, Some(1));
+        until(|| cluster.state().calls["produce_stream"] > 1).await;
+        cluster.let_answer(1000);
+        assert_delivered(&cluster, deliveries, &values).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_cut_off_is_not_believed_for_ever() {
+    within(async {
+        let (cluster, producer) = three().await;
+        let values = values(30);
+        let mut deliveries = send_all(&producer, &values[..15]).await;
+        cluster.appended(0, 15).await;
+        // It answers all that the client asks, and names itself.
+        cluster.state().cut_off = Some(0);
+        cluster.lead(0, Some(1));
+        deliveries.extend(send_all(&producer, &values[15..]).await);
+        assert_delivered(&cluster, deliveries, &values).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_refused_record_fails_alone() {
     within(async {
         let cluster = FakeCluster::start(1, 1).await;

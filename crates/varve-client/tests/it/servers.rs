@@ -65,6 +65,23 @@ async fn another_server_is_watched_when_one_stands_still() {
 }
 
 #[tokio::test]
+async fn the_one_that_is_left_is_not_where_the_one_was_that_told_of_it() {
+    within(async {
+        let mut cluster = FakeCluster::start(2, 1).await;
+        let client = impatient().connect(&format!("varve://{}", cluster.addrs[1])).await.expect("it is up");
+        append(&client).await;
+        // The last thing that the other one says is that it is no more a part of it.
+        cluster.forget_last();
+        let known = async || client.servers().await.expect("one answers").servers.len();
+        while known().await > 1 {}
+        cluster.kill(1).await;
+        append(&client).await;
+        assert_eq!(cluster.values(0).len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_that_comes_back_elsewhere_is_found_there() {
     within(async {
         let mut cluster = FakeCluster::start(3, 1).await;

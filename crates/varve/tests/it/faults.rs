@@ -3,10 +3,17 @@
 //!
 //! [`Fleet`] is the processes, [`Load`] the clients, [`Recorder`] what they saw, which `varve-check` judges in the end.
 
+mod direct;
 mod fleet;
+mod full_disk;
+mod growth;
 mod load;
+mod network;
+mod overload;
+mod partitions;
 mod paused;
 mod recorder;
+mod small_disk;
 
 use std::process::Stdio;
 
@@ -44,12 +51,14 @@ fn a_produce_goes_on_when_the_leader_is_killed() {
     assert!(produce.runs(), "it is done before anything has happened");
     fleet.kill(&[&leader]);
     load.go_on_for(BETWEEN);
+    show_gap(&load, "a leader is killed");
     fleet.start(&leader);
     // Also the one who leads what the load writes, if that was another.
     let leader = fleet.leader_of(TOPIC);
     fleet.wait_until_healthy();
     fleet.kill(&[&leader]);
     load.go_on_for(BETWEEN);
+    show_gap(&load, "the leader is killed");
 
     assert_eq!(produce.wait().code(), Some(0));
     let summary: Vec<u8> = stdout.iter().flatten().collect();
@@ -145,16 +154,26 @@ fn all_are_killed_at_once() {
 
 /// Ends the load, judges what it saw against the log of each replica, and makes sure that it saw enough to judge by.
 fn judge(load: Load, fleet: &Fleet, faults_min: u32, acknowledged_min: u64) {
+    judge_on(load, fleet, 3, faults_min, acknowledged_min);
+}
+
+/// As [`judge`], where so many nodes have the log.
+fn judge_on(load: Load, fleet: &Fleet, copies: usize, faults_min: u32, acknowledged_min: u64) {
     let faults = fleet.faults();
     assert!(faults >= faults_min, "only {faults} things were done to the nodes");
     fleet.wait_until_healthy();
     let replicas = fleet.replicas_of(TOPIC);
-    assert_eq!(replicas.len(), 3);
+    assert_eq!(replicas.len(), copies);
     let Total { acknowledged, followed, log } = load.finish(fleet, &replicas);
     assert!(acknowledged >= acknowledged_min, "only {acknowledged} appends were acknowledged");
     assert_eq!(followed, log.len() as u64);
     assert!(followed >= acknowledged, "{followed} records, {acknowledged} acknowledged");
     eprintln!("{faults} faults, {acknowledged} appends were acknowledged, {followed} records followed");
+}
+
+/// Says how long no append was acknowledged, and begins anew.
+fn show_gap(load: &Load, meanwhile: &str) {
+    eprintln!("{meanwhile}: for {:?} nothing was acknowledged", load.recorder().take_gap());
 }
 
 fn big_log() -> Vec<u8> {

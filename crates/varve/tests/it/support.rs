@@ -19,7 +19,17 @@ const NO_CONFIG: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-config");
 
 /// The binary, in an environment that says nothing to it.
 pub(crate) fn varve(args: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
+    undisturbed(Command::new(BINARY), args)
+}
+
+/// The same in a network namespace. It is the process itself that is started, not its parent.
+pub(crate) fn varve_in(namespace: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, BINARY]);
+    undisturbed(command, args)
+}
+
+fn undisturbed(mut command: Command, args: &[&str]) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VARVE_")) {
         command.env_remove(name);
     }
@@ -270,7 +280,7 @@ pub(crate) fn free_port(host: Ipv4Addr) -> u16 {
     }
 }
 
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 

@@ -146,9 +146,14 @@ impl ClusterService for Node {
             return Err(ApiError::new(Reason::TopicNotFound, "no such topic").into());
         }
         let inner = self.state.inner();
+        let led_by = |partition: usize| match inner.cut_off {
+            // It led when it heard of others last.
+            Some(cut_off) if cut_off == self.id => Some(cut_off),
+            _ => inner.partitions[partition].leader,
+        };
         let partition = |partition: usize| v1::Partition {
             partition: partition as u32,
-            leader: inner.partitions[partition].leader.map(|leader| leader as u64),
+            leader: led_by(partition).map(|leader| leader as u64),
             term: Some(inner.partitions[partition].term),
             replicas: (0..inner.members.len() as u64).collect(),
             ..Default::default()

@@ -9,17 +9,35 @@ use std::thread;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, Finished, Process, free_port, loopback_of_its_own, run, varve, wait_until};
+use super::network::Network;
+use super::small_disk::SmallDisks;
+use crate::support::{
+    DEADLINE, Finished, Process, free_port, loopback_of_its_own, run, varve, varve_in, wait_until,
+};
 
 /// Lines of each node's log that are shown when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
+/// The ports of a node that has an address of its own.
+const RPC_PORT: u16 = 8400;
+const GOSSIP_PORT: u16 = 8401;
 
-/// A cluster of processes, on an address of its own so that the ports of a node that is down are taken by nobody. The logs
-/// are shown, and left, when the test fails.
+/// Where the nodes of a fleet are.
+enum Site {
+    /// On an address that is this fleet's alone, so that the ports of a node that is down are taken by nobody.
+    Loopback(Ipv4Addr),
+    /// Each on a host of its own.
+    Network(Network),
+}
+
+/// A cluster of processes. The logs are shown, and left, when the test fails.
 pub(super) struct Fleet {
     dir: Option<TempDir>,
-    host: Ipv4Addr,
+    site: Site,
     nodes: Vec<Node>,
+    /// Those of the nodes that have one of their own, to be dropped before the directory that they are in.
+    disks: SmallDisks,
+    /// What each node is told beside what it has to be.
+    settings: Vec<String>,
     /// What has been done to the nodes so far: processes that were killed, stopped or paused, disks that were wiped, and nodes
     /// that joined.
     faults: u32,
@@ -28,10 +46,13 @@ pub(super) struct Fleet {
 /// A node, whether it runs or not.
 struct Node {
     name: String,
+    host: Ipv4Addr,
     rpc_port: u16,
     gossip_port: u16,
     process: Option<Process>,
     stands_still: bool,
+    /// Whether the other nodes cannot hear it, so that what it says of the cluster is not asked for.
+    is_cut_off: bool,
     /// Whether it is to begin a cluster: only the first does, once.
     begins: bool,
 }
@@ -39,27 +60,69 @@ struct Node {
 impl Fleet {
     /// Three nodes, and a topic with a partition on all of them.
     pub(super) fn with_topic(topic: &str) -> Self {
-        let mut fleet = Self {
-            dir: Some(tempfile::tempdir().unwrap()),
-            host: loopback_of_its_own(),
-            nodes: Vec::new(),
-            faults: 0,
-        };
-        run(varve(&["gossip", "keygen"]).arg(fleet.path("gossip.key"))).ok();
-        for name in ["n1", "n2", "n3"] {
-            fleet.know(name);
-        }
-        fleet.nodes[0].begins = true;
-        let started: Vec<_> = ["n1", "n2", "n3"].map(|name| fleet.spawn(name)).into();
-        started.iter().for_each(wait_for_ready);
-        fleet.nodes[0].begins = false;
+        let mut fleet = Self::planned(&["n1", "n2", "n3"]);
+        fleet.begin();
         fleet.make_topic(topic);
         fleet
     }
 
+    /// As [`Fleet::with_topic`], with each node on a host of a network.
+    pub(super) fn on_network(network: Network, topic: &str) -> Self {
+        let mut fleet = Self::at(Site::Network(network), &["n1", "n2", "n3"]);
+        fleet.begin();
+        fleet.make_topic(topic);
+        fleet
+    }
+
+    /// As [`Fleet::with_topic`], with each node on a small disk.
+    pub(super) fn on_disks(disks: SmallDisks, topic: &str) -> Self {
+        let mut fleet = Self::planned(&["n1", "n2", "n3"]);
+        fleet.disks = disks;
+        for name in ["n1", "n2", "n3"] {
+            let dir = fleet.path(name);
+            fleet.disks.make(&dir);
+        }
+        fleet.settings = ["--segment-bytes", "1MiB"].map(str::to_owned).into();
+        fleet.begin();
+        fleet.make_topic(topic);
+        fleet
+    }
+
+    /// Nodes that do not run yet.
+    pub(super) fn planned(names: &[&str]) -> Self {
+        Self::at(Site::Loopback(loopback_of_its_own()), names)
+    }
+
+    fn at(site: Site, names: &[&str]) -> Self {
+        let mut fleet = Self {
+            dir: Some(tempfile::tempdir().unwrap()),
+            site,
+            nodes: Vec::new(),
+            disks: SmallDisks::default(),
+            settings: Vec::new(),
+            faults: 0,
+        };
+        run(varve(&["gossip", "keygen"]).arg(fleet.path("gossip.key"))).ok();
+        names.iter().for_each(|name| fleet.know(name));
+        fleet
+    }
+
+    /// Starts all nodes as a new cluster.
+    pub(super) fn begin(&mut self) {
+        self.nodes[0].begins = true;
+        let names: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
+        self.start_all(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        self.nodes[0].begins = false;
+    }
+
     /// A partition with three replicas.
     pub(super) fn make_topic(&self, topic: &str) {
-        self.run(&["topic", "create", topic, "--replication-factor", "3"]).ok();
+        self.make_topic_on(topic, 3);
+    }
+
+    /// A partition with so many replicas, or as many as there can be.
+    pub(super) fn make_topic_on(&self, topic: &str, replicas: u32) {
+        self.run(&["topic", "create", topic, "--replication-factor", &replicas.to_string()]).ok();
         self.wait_until_healthy();
     }
 
@@ -72,8 +135,20 @@ impl Fleet {
 
     /// Starts a node, and waits until it is ready.
     pub(super) fn start(&mut self, name: &str) {
-        let ready = self.spawn(name);
-        wait_for_ready(&ready);
+        wait_for_ready(&self.spawn(name));
+    }
+
+    /// Takes a node away, and waits until it has ended by itself.
+    pub(super) fn decommission(&mut self, name: &str) {
+        self.faults += 1;
+        self.run(&["cluster", "decommission", name, "--wait=2m"]).ok();
+        let code = self.node_mut(name).process.take().unwrap().wait().code();
+        assert_eq!(code, Some(6), "{name} was taken away, and did not end saying so");
+    }
+
+    /// Whether a node's process has not ended.
+    pub(super) fn runs(&mut self, name: &str) -> bool {
+        self.node_mut(name).process.as_mut().is_some_and(Process::runs)
     }
 
     /// Starts these nodes together: none of them may be able to get ready without another.
@@ -113,6 +188,34 @@ impl Fleet {
         self.node_mut(name).stands_still = false;
     }
 
+    /// Cuts the links between a node and all others. Clients reach it still.
+    pub(super) fn isolate(&mut self, name: &str) {
+        self.network().isolate(name);
+        self.node_mut(name).is_cut_off = true;
+    }
+
+    /// Mends the network.
+    pub(super) fn heal(&mut self) {
+        self.network().heal();
+        self.nodes.iter_mut().for_each(|node| node.is_cut_off = false);
+    }
+
+    /// What lies between the nodes, of a fleet that is on a network.
+    pub(super) fn network(&mut self) -> &mut Network {
+        match &mut self.site {
+            Site::Network(network) => network,
+            Site::Loopback(_) => panic!("this fleet is on loopback, which cannot be broken"),
+        }
+    }
+
+    /// Bytes of memory that a node has in use.
+    pub(super) fn memory_bytes(&self, name: &str) -> u64 {
+        let id = self.process(name).id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Removes all that a node, which does not run, has kept.
     pub(super) fn wipe(&mut self, name: &str) {
         self.faults += 1;
@@ -122,15 +225,25 @@ impl Fleet {
 
     /// How much has been done to the nodes.
     pub(super) fn faults(&self) -> u32 {
-        self.faults
+        let of_network = match &self.site {
+            Site::Network(network) => network.faults(),
+            Site::Loopback(_) => 0,
+        };
+        self.faults + of_network
+    }
+
+    /// Counts something that a test has done to the nodes by itself.
+    pub(super) fn count_fault(&mut self) {
+        self.faults += 1;
     }
 
     /// Where a node is, as host:port.
     pub(super) fn rpc_addr(&self, name: &str) -> String {
-        format!("{}:{}", self.host, self.node(name).rpc_port)
+        let node = self.node(name);
+        format!("{}:{}", node.host, node.rpc_port)
     }
 
-    /// The address of the cluster: all nodes that run, and do not stand still.
+    /// The address of the cluster: all nodes that run, do not stand still, and are not cut off.
     pub(super) fn address(&self) -> String {
         let running = self.nodes.iter().filter(|node| node.runs());
         let addrs: Vec<String> = running.map(|node| self.rpc_addr(&node.name)).collect();
@@ -172,6 +285,12 @@ impl Fleet {
         leader.unwrap()
     }
 
+    /// The term in which partition 0 of a topic is led.
+    pub(super) fn term_of(&self, topic: &str) -> u64 {
+        self.leader_of(topic);
+        self.partition_of(topic)["term"].as_u64().unwrap()
+    }
+
     /// The two that do not lead partition 0 of a topic.
     pub(super) fn followers_of(&self, topic: &str) -> Vec<String> {
         let leader = self.leader_of(topic);
@@ -204,35 +323,54 @@ impl Fleet {
     }
 
     fn know(&mut self, name: &str) {
-        let rpc_port = self.free_port();
-        let node = |gossip_port| Node {
+        let (host, rpc_port, gossip_port) = match &self.site {
+            Site::Loopback(host) => {
+                let rpc_port = self.free_port(*host, 0);
+                (*host, rpc_port, self.free_port(*host, rpc_port))
+            }
+            Site::Network(network) => (network.ip(name), RPC_PORT, GOSSIP_PORT),
+        };
+        self.nodes.push(Node {
             name: name.to_owned(),
+            host,
             rpc_port,
             gossip_port,
             process: None,
             stands_still: false,
+            is_cut_off: false,
             begins: false,
+        });
+    }
+
+    fn free_port(&self, host: Ipv4Addr, taken: u16) -> u16 {
+        let is_ours = |port: u16| {
+            port == taken || self.nodes.iter().any(|node| [node.rpc_port, node.gossip_port].contains(&port))
         };
-        self.nodes.push(node(rpc_port));
-        let gossip_port = self.free_port();
-        *self.nodes.last_mut().unwrap() = node(gossip_port);
+        loop {
+            let port = free_port(host);
+            if !is_ours(port) {
+                return port;
+            }
+        }
     }
 
-    fn free_port(&self) -> u16 {
-        let is_ours =
-            |port: u16| self.nodes.iter().any(|node| [node.rpc_port, node.gossip_port].contains(&port));
-        std::iter::repeat_with(|| free_port(self.host)).find(|port| !is_ours(*port)).unwrap()
-    }
-
-    fn spawn(&mut self, name: &str) -> Receiver<()> {
+    /// Starts a node. What is given back says when it is ready.
+    pub(super) fn spawn(&mut self, name: &str) -> Receiver<()> {
         let node = self.node(name);
         assert!(node.process.is_none(), "{name} runs already");
         let join: Vec<String> =
-            self.nodes.iter().map(|node| format!("{}:{}", self.host, node.gossip_port)).collect();
-        let mut command = varve(&["server", "--node-name", name, "--log-format", "json"]);
+            self.nodes.iter().map(|node| format!("{}:{}", node.host, node.gossip_port)).collect();
+        let args = ["server", "--node-name", name, "--log-format", "json"];
+        let mut command = match &self.site {
+            Site::Loopback(_) => varve(&args),
+            Site::Network(network) => varve_in(&network.namespace(name), &args),
+        };
         command.arg("--data-dir").arg(self.path(name)).arg("--gossip-key-file").arg(self.path("gossip.key"));
-        command.args(["--bind-addr", &format!("{}:{}", self.host, node.gossip_port)]);
-        command.args(["--rpc-port", &node.rpc_port.to_string()]);
+        command.args(["--bind-addr", &format!("{}:{}", node.host, node.gossip_port)]);
+        command.args(["--rpc-port", &node.rpc_port.to_string()]).args(&self.settings);
+        if !node.host.is_loopback() {
+            command.arg("--insecure-serve-beyond-loopback");
+        }
         match node.begins {
             true => command.arg("--bootstrap"),
             false => command.args(["--start-join-addrs", &join.join(",")]),
@@ -271,13 +409,14 @@ impl Fleet {
 
 impl Node {
     fn runs(&self) -> bool {
-        self.process.is_some() && !self.stands_still
+        self.process.is_some() && !self.stands_still && !self.is_cut_off
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.nodes.iter_mut().for_each(|node| drop(node.process.take()));
+        self.disks = SmallDisks::default();
         if thread::panicking() {
             self.show_logs();
             let kept = self.dir.take().unwrap().keep();
@@ -286,7 +425,7 @@ impl Drop for Fleet {
     }
 }
 
-fn wait_for_ready(ready: &Receiver<()>) {
+pub(super) fn wait_for_ready(ready: &Receiver<()>) {
     assert!(ready.recv_timeout(DEADLINE).is_ok(), "a node does not get ready");
 }
 

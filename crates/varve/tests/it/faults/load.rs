@@ -43,6 +43,13 @@ pub(super) struct Load {
     runtime: Runtime,
 }
 
+/// Says how many times as long as else a load is to go on between one fault and the next, for whoever wants a longer run.
+const LONGER: &str = "VARVE_FAULTS_TIMES";
+
+fn times_as_long() -> u32 {
+    std::env::var(LONGER).map_or(1, |times| times.parse().expect("VARVE_FAULTS_TIMES is a number"))
+}
+
 /// What came of a load.
 pub(super) struct Total {
     pub(super) acknowledged: u64,
@@ -80,13 +87,20 @@ impl Load {
         &self.runtime
     }
 
-    /// Waits until so many more appends are acknowledged.
+    /// How many appends are acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        *self.recorder.acknowledged().borrow()
+    }
+
+    /// Waits until so many more appends are acknowledged, or as many times as many as [`LONGER`] says.
     pub(super) fn go_on_for(&self, appends: u64) {
+        let times = times_as_long();
+        let appends = appends * u64::from(times);
         let mut acknowledged = self.recorder.acknowledged();
         let wanted = *acknowledged.borrow() + appends;
-        let come = self
-            .runtime
-            .block_on(async { timeout(DEADLINE, acknowledged.wait_for(|now| *now >= wanted)).await.is_ok() });
+        let come = self.runtime.block_on(async {
+            timeout(DEADLINE * times, acknowledged.wait_for(|now| *now >= wanted)).await.is_ok()
+        });
         let errors = self.recorder.errors();
         assert!(
             come,

@@ -1,5 +1,5 @@
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use varve_check::{Event, History, Outcome, Request, Violation, check};
@@ -19,6 +19,9 @@ pub(super) struct Recorder {
 struct State {
     operations: u64,
     events: Vec<Event>,
+    /// When the newest append was acknowledged, and the longest time that none was.
+    acknowledged_ns: Option<u64>,
+    gap_ns: u64,
     /// What clients were told that went wrong.
     errors: Vec<String>,
 }
@@ -42,7 +45,13 @@ impl Recorder {
     pub(super) fn end(&self, op: u64, outcome: Outcome) {
         let is_acknowledged = matches!(outcome, Outcome::Appended { .. });
         let at_ns = self.now_ns();
-        self.state().events.push(Event::Complete { op, at_ns, outcome });
+        let mut state = self.state();
+        state.events.push(Event::Complete { op, at_ns, outcome });
+        if is_acknowledged {
+            let before = state.acknowledged_ns.replace(at_ns).unwrap_or(at_ns);
+            state.gap_ns = state.gap_ns.max(at_ns.saturating_sub(before));
+        }
+        drop(state);
         if is_acknowledged {
             self.acknowledged.send_modify(|acknowledged| *acknowledged += 1);
         }
@@ -57,6 +66,12 @@ impl Recorder {
     /// How many appends are acknowledged.
     pub(super) fn acknowledged(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()
+    }
+
+    /// The longest time in which no append was acknowledged, since this was asked last. A figure, which no test holds
+    /// against anything: it says as much of the machine.
+    pub(super) fn take_gap(&self) -> Duration {
+        Duration::from_nanos(std::mem::take(&mut self.state().gap_ns))
     }
 
     /// Which errors the clients have seen.
