@@ -71,7 +71,9 @@ fn run(args: &Args) -> Result<Report, Failure> {
         None => std::env::current_exe()?.with_file_name("varve"),
     };
     let scale = if args.quick { 10 } else { 1 };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // As many threads as each server has: one for each processor but one.
+    let threads = std::thread::available_parallelism()?.get().saturating_sub(1).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let (what, path) = (args.what.unwrap_or(What::Node), dir.path().to_owned());
     // As a task among those that it waits for, as callers are that do more than this: the thread that waits here would have to
     // be woken for each answer.

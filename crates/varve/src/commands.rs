@@ -41,7 +41,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Context(command) => context::run(command, verbosity),
         Command::Health(args) => block_on(None, health::run(args)),
         Command::Verify(args) => verify::run(&args, verbosity),
-        Command::Bench(args) => block_on(None, as_task(bench::run(args, verbosity))),
+        Command::Bench(args) => block_on(Some(worker_threads()), as_task(bench::run(args, verbosity))),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args),
     }
@@ -63,6 +63,12 @@ pub(crate) fn block_on(
     // Whatever still reads from standard input must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// Threads for what has other threads beside it, a server's that write to disks or a benchmark's servers: one for each processor
+/// but one. To wake a second one costs more than it brings where they must share a processor.
+pub(crate) fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 /// Has work done as a task among those that it waits for: the thread that waits in [`block_on`] would have to be woken for each

@@ -10,9 +10,9 @@ use varve_gossip::{GossipKeyRing, StartError as GossipStartError};
 use varve_server::{Discovery, FatalError, GossipSettings, Node, NodeConfig, StartError};
 use varve_storage::OpenError;
 
-use super::block_on;
 use super::gossip::key_failure;
 use super::version::VERSION;
+use super::{block_on, worker_threads};
 use crate::cli::Verbosity;
 use crate::config::{ConfigError, ServerConfig, ServerFlags};
 use crate::failure::{Exit, Failure};
@@ -41,12 +41,6 @@ pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure
     logging::start_server(&config, verbosity)?;
     let threads = config.worker_threads.unwrap_or_else(worker_threads);
     block_on(Some(threads), serve(config, args.stop_with_stdin))
-}
-
-/// One for each processor but one, which is left to the threads that write to disks: to wake a second thread costs more than
-/// it brings where these two must share a processor.
-fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failure> {
