@@ -53,7 +53,8 @@ fn is_late(laggard: &Laggard, lag_ms: Option<u64>) -> bool {
 }
 
 fn lag_ms(laggard: &Laggard, now: Timestamp) -> Option<u64> {
-    let since = laggard.lacks_since?;
+    // A group's first entry has no time.
+    let since = laggard.lacks_since.filter(|since| since.get() > 0)?;
     Some(u64::try_from(now.get().saturating_sub(since.get())).unwrap_or_default())
 }
 
@@ -71,6 +72,7 @@ mod tests {
         };
         assert!(of(1, Some(95_000)) && of(1, None));
         assert!(!of(1, Some(95_001)) && !of(0, Some(0)));
+        assert!(of(1, Some(0)), "all of it, and of the first entry nobody knows since when");
         assert!(!of(1, Some(200_000)), "a clock that has gone back");
     }
 }
