@@ -205,14 +205,10 @@ impl Reader {
         let has_waited = self.leaderless.contains(&id);
         let errand = if has_waited { errand.that_has_waited() } else { errand };
         let route = self.shared.to_leader(topic, number, errand).await;
-        match &route {
-            Err(error) if error.reason == Reason::NoLeader => {
-                if self.leaderless.len() < LEADERLESS_MAX {
-                    self.leaderless.insert(id);
-                }
-            }
-            _ if has_waited => drop(self.leaderless.remove(&id)),
-            _ => {}
+        if !matches!(&route, Err(error) if error.reason == Reason::NoLeader) {
+            self.leaderless.remove(&id);
+        } else if self.leaderless.len() < LEADERLESS_MAX {
+            self.leaderless.insert(id);
         }
         route
     }
