@@ -1,16 +1,15 @@
 //! Deterministic simulation of Varve by seed.
 //!
-//! A seed decides everything: what clients do, when the power is cut, and what the disk keeps of what was not synced. The same seed
-//! gives the same run, so that a failure is a number. Today one node's partition is simulated, on the disk in memory: the real
-//! proposer, replica and storage engine in one thread, on simulated time. The cluster comes in here when there is one.
+//! A seed decides everything: what clients do, what fails and when, what a disk keeps of what was not synced, how long a message
+//! takes. The same seed gives the same run, so that a failure is a number. What is simulated, and how to run and replay it:
+//! `docs/simulation.md`.
 //!
-//! Start reading at [`run`].
+//! Start reading at [`cluster::run`], which takes a whole cluster through a seed; [`one_node::run`] is the small one.
 
-mod client;
+pub mod cluster;
 mod no_sync;
-mod recorder;
-mod run;
-mod world;
+pub mod one_node;
+mod sync;
 
 pub use no_sync::NoSyncDisk;
-pub use run::{Report, Sync, run};
+pub use sync::Sync;

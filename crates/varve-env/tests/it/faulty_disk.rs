@@ -119,6 +119,22 @@ fn a_full_disk_refuses_growth_only() {
 }
 
 #[test]
+fn a_large_disk_may_have_little_room() {
+    let disk = disk();
+    let file = create(&disk, "/d/a");
+    write(&file, b"1234", 0);
+    disk.set_room(Some(4));
+    let space = disk.space(Path::new("/d")).unwrap();
+    assert_eq!(space.available_bytes, 4);
+    assert!(space.total_bytes > 1 << 40);
+    write(&file, b"5678", 4);
+    let refused = file.write_at(&[IoSlice::new(b"9")], 8).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    disk.set_room(None);
+    write(&file, b"9", 8);
+}
+
+#[test]
 fn short_reads_and_writes_are_looped_over() {
     let disk = disk();
     let file = create(&disk, "/d/a");

@@ -34,6 +34,8 @@ pub(crate) struct GroupProposer {
     lead: Option<Lead>,
     /// Since when what was refused has not been taken up.
     refused_since: Option<Instant>,
+    /// When it may be tried again: it may be refused at once, and would be tried without end.
+    try_at: Instant,
     synced: watch::Receiver<Offset>,
 }
 
@@ -52,7 +54,8 @@ impl GroupProposer {
     pub(crate) fn new(group: Arc<Group>, clock: Arc<dyn WallClock>, producers_max: usize) -> Self {
         let flights = Flights::new(group.log().clone());
         let synced = group.synced();
-        Self { group, clock, producers_max, flights, lead: None, refused_since: None, synced }
+        let try_at = Instant::now();
+        Self { group, clock, producers_max, flights, lead: None, refused_since: None, try_at, synced }
     }
 
     /// Takes proposals until the last handle is gone.
@@ -61,7 +64,9 @@ impl GroupProposer {
         let flights = Arc::clone(&self.flights);
         loop {
             self.follow_leadership();
-            if flights.has_refused() {
+            let now = Instant::now();
+            if flights.has_refused() && now >= self.try_at {
+                self.try_at = now + RETRY_PAUSE;
                 self.try_again().await;
             }
             tokio::select! {
@@ -80,7 +85,7 @@ impl GroupProposer {
                     }
                     None => break,
                 },
-                () = tokio::time::sleep(RETRY_PAUSE), if flights.has_refused() => {}
+                () = tokio::time::sleep_until(self.try_at), if flights.has_refused() => {}
             }
         }
         // Consensus is over; whoever still comes is told.

@@ -2,28 +2,5 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use varve_sim::{Sync, run};
-
-#[test]
-fn the_same_seed_gives_the_same_run() {
-    for seed in 1..=5 {
-        assert_eq!(run(seed, Sync::Honest), run(seed, Sync::Honest), "seed {seed}");
-    }
-}
-
-#[test]
-fn every_promise_is_kept() {
-    let mut acknowledged = 0;
-    for seed in 1..=50 {
-        let report = run(seed, Sync::Honest);
-        assert!(report.is_ok(), "{report:?}");
-        acknowledged += report.acknowledged;
-    }
-    assert!(acknowledged > 5_000, "only {acknowledged} appends were acknowledged");
-}
-
-#[test]
-fn without_syncs_promises_are_broken() {
-    let broken = (1..=20).filter(|seed| !run(*seed, Sync::Ignored).is_ok()).count();
-    assert!(broken >= 15, "only {broken} of 20 seeds noticed that nothing was synced");
-}
+mod cluster;
+mod one_node;

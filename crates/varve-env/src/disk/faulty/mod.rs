@@ -18,6 +18,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The size of a disk that has no capacity set.
+const LARGE_BYTES: u64 = 1 << 50;
+
 /// What is left after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashMode {
@@ -101,6 +104,8 @@ struct State {
     names: Names,
     locks: BTreeSet<PathBuf>,
     capacity_bytes: Option<u64>,
+    /// Whether the capacity is a matter of what others have filled the disk with, and says nothing of its size.
+    is_large: bool,
     short_io: bool,
     faults: Vec<Fault>,
     /// Operations that change the disk still let through before the power goes.
@@ -159,7 +164,16 @@ impl FaultyDisk {
 
     /// Bounds the sum of all files' lengths; over it writes fail with `StorageFull`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.shared.lock().capacity_bytes = bytes;
+        let mut state = self.shared.lock();
+        state.capacity_bytes = bytes;
+        state.is_large = false;
+    }
+
+    /// Leaves room for so many bytes more, on a disk that calls itself as large as ever; `None` lifts the bound.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        let mut state = self.shared.lock();
+        state.capacity_bytes = bytes.map(|room| state.names.used_bytes().saturating_add(room));
+        state.is_large = bytes.is_some();
     }
 
     /// Flips the bits of `mask` in one byte, in cache and on the medium: damage at rest.
@@ -355,7 +369,9 @@ impl Disk for FaultyDisk {
 
     fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
         let state = self.shared.lock();
-        let total_bytes = state.capacity_bytes.unwrap_or(1 << 50);
-        Ok(DiskSpace { available_bytes: total_bytes.saturating_sub(state.names.used_bytes()), total_bytes })
+        let capacity_bytes = state.capacity_bytes.unwrap_or(LARGE_BYTES);
+        let total_bytes = if state.is_large { LARGE_BYTES } else { capacity_bytes };
+        let available_bytes = capacity_bytes.saturating_sub(state.names.used_bytes());
+        Ok(DiskSpace { available_bytes, total_bytes })
     }
 }

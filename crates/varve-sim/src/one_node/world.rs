@@ -1,7 +1,6 @@
 //! The simulated world: one node on one disk, which loses its power now and then.
 
-use crate::NoSyncDisk;
-use crate::run::Sync;
+use crate::{NoSyncDisk, Sync};
 use std::path::Path;
 use std::sync::Arc;
 use varve_env::disk::{CrashMode, Disk, FaultyDisk};

@@ -1,8 +1,9 @@
 //! One run: rounds of work, each ended by a power cut, then a last look at the log.
 
-use crate::client::{Producer, Values, consume, read};
-use crate::recorder::Recorder;
-use crate::world::{Node, World};
+use super::client::{Producer, Values, consume, read};
+use super::recorder::Recorder;
+use super::world::{Node, World};
+use crate::Sync;
 use futures::future::join_all;
 use futures::join;
 use varve_check::{History, Violation, check};
@@ -16,15 +17,6 @@ const APPENDS_MAX: u64 = 60;
 const READS_MAX: u64 = 30;
 /// A power cut comes after at most this many changes of the disk.
 const CHANGES_MAX: u64 = 200;
-
-/// Whether the disk syncs what it is told to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// It does.
-    Honest,
-    /// It does not: acknowledged records will be lost, and the check must say so.
-    Ignored,
-}
 
 /// What became of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What clients do: append values, one batch after another, and read.
 
-use crate::recorder::Recorder;
+use super::recorder::Recorder;
 use std::cell::RefCell;
 use varve_check::{Outcome, Request};
 use varve_env::{Entropy, SeededEntropy};
