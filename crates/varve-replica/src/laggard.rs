@@ -11,17 +11,24 @@ pub struct Laggard {
     pub node: NodeId,
     /// Committed records that it is not known to have.
     pub offsets: u64,
-    /// When the first entry was appended that it is not known to have; `None` where that is purged or cannot be read.
+    /// When the first record was appended that it is not known to have, as far as that lies near the first entry it lacks;
+    /// `None` where that entry is purged or cannot be read.
     pub lacks_since: Option<Timestamp>,
 }
+
+/// Entries that are looked through for the first one with records: a few without any lie where leaders and members changed.
+const LOOKED_THROUGH_MAX: u64 = 16;
+const LOOKED_THROUGH_BYTES_MAX: usize = 64 * 1024;
 
 impl Laggard {
     /// What a member lacks up to `end`. May block.
     pub(crate) fn of(log: &PartitionLog, end: Offset, node: NodeId, state: &FollowerState) -> Self {
         let first = state.matched.map_or(Index::new(0), Index::next);
-        let found = log.entries(first, first.next(), 1).ok().and_then(|entries| entries.into_iter().next());
-        let from = found.as_ref().map_or(log.log_start_offset(), |entry| entry.base_offset);
+        let until = Index::new(first.get().saturating_add(LOOKED_THROUGH_MAX));
+        let found = log.entries(first, until, LOOKED_THROUGH_BYTES_MAX).unwrap_or_default();
+        let from = found.first().map_or(log.log_start_offset(), |entry| entry.base_offset);
         let offsets = end.get().saturating_sub(from.get());
-        Self { node, offsets, lacks_since: found.map(|entry| entry.append_time) }
+        let lacking = found.iter().find(|entry| entry.record_count > 0).or(found.first());
+        Self { node, offsets, lacks_since: lacking.map(|entry| entry.append_time) }
     }
 }

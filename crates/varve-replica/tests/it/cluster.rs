@@ -4,10 +4,11 @@ use crate::fixture::{DEADLINE, produce, within};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use varve_env::disk::{CrashMode, FaultyDisk};
-use varve_env::{Env, ManualClock, SeededEntropy};
+use varve_env::{Env, ManualClock, SeededEntropy, WallClock};
 use varve_record::{Batch, NodeId, Offset, PartitionId};
 use varve_replica::{
     GroupSettings, GroupTiming, MemoryNetwork, Partition, PartitionSettings, Peers, ProduceError, Produced,
@@ -19,6 +20,26 @@ pub(crate) const GROUP: PartitionId = PartitionId::new(7);
 const TIMING: GroupTiming = GroupTiming { heartbeat_ms: 50, election_ms: 300 };
 /// A state is looked at so often where there is nothing to wait on.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A clock that knows how often it was looked at: once for each proposal that is judged.
+#[derive(Debug)]
+pub(crate) struct CountingClock {
+    clock: ManualClock,
+    looks: AtomicU64,
+}
+
+impl CountingClock {
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+}
+
+impl WallClock for CountingClock {
+    fn now_unix_ms(&self) -> i64 {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.clock.now_unix_ms()
+    }
+}
 
 /// A node and its replica.
 pub(crate) struct Node {
@@ -32,7 +53,7 @@ pub(crate) struct Node {
 /// Some nodes, all of them with a replica of one partition.
 pub(crate) struct Cluster {
     pub(crate) network: MemoryNetwork,
-    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<CountingClock>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     founders: BTreeSet<NodeId>,
     first_leader: Option<NodeId>,
@@ -74,7 +95,7 @@ impl Cluster {
     fn not_started(voters: u64, settings: PartitionSettings) -> Self {
         Self {
             network: MemoryNetwork::new(Arc::new(SeededEntropy::new(7))),
-            clock: Arc::new(ManualClock::new(1_000_000)),
+            clock: Arc::new(CountingClock { clock: ManualClock::new(1_000_000), looks: AtomicU64::new(0) }),
             nodes: BTreeMap::new(),
             founders: (1..=voters).map(NodeId::new).collect(),
             first_leader: None,
@@ -85,7 +106,7 @@ impl Cluster {
 
     /// Starts a node on a disk.
     pub(crate) async fn start(&mut self, node: NodeId, disk: FaultyDisk) {
-        let clock = Arc::clone(&self.clock);
+        let clock = Arc::clone(&self.clock) as Arc<dyn WallClock>;
         let env = Env { disk: Arc::new(disk.clone()), clock, ..Env::real() };
         let storage = Storage::open(&env, Path::new("/data"), StorageConfig::default()).unwrap();
         let peers = Peers::new(node, self.network.of(node));

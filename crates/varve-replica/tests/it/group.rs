@@ -3,6 +3,7 @@ use crate::fixture::{batch, numbered, produce, values, within};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::time::Duration;
+use tokio::time::Instant;
 use varve_env::disk::{FaultyDisk, OpKind};
 use varve_record::{NodeId, Offset};
 use varve_replica::{
@@ -273,6 +274,34 @@ async fn a_leader_that_nobody_answers_stops_saying_that_it_leads() {
     cluster.network.heal();
     cluster.append(batch(&["again"])).await;
     cluster.level().await;
+}
+
+#[tokio::test]
+async fn what_a_leader_may_not_write_is_tried_again_with_pauses() {
+    let cluster = Cluster::new(3).await;
+    cluster.append(batch(&["kept"])).await;
+    // A slow machine may take so long to elect another that the old leader has given up by then.
+    for _ in 0..20 {
+        cluster.level().await;
+        let old = cluster.leader().await;
+        let partition = cluster.partition(old);
+        cluster.network.isolate(old);
+        let other = cluster.partition(others(&cluster, old)[0]);
+        let leads = || other.progress().leader.is_some_and(|leader| leader != old).then_some(());
+        cluster.until("another leads", leads).await;
+        // Its lease is over, so that consensus takes nothing, and it says for a while yet that it leads.
+        let (before, since) = (cluster.clock.looks(), Instant::now());
+        let outcome = within(partition.produce(produce(batch(&["refused"])))).await;
+        let tries = cluster.clock.looks() - before;
+        assert!(matches!(outcome, Err(ProduceError::NotLeader { .. })), "{outcome:?}");
+        let pauses = since.elapsed().as_millis() as u64 / 5;
+        assert!(tries <= pauses + 2, "{tries} tries in a time for {pauses} pauses");
+        cluster.network.heal();
+        if tries > 1 {
+            return;
+        }
+    }
+    panic!("nothing was refused and tried again");
 }
 
 #[tokio::test]

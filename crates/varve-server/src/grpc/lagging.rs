@@ -53,7 +53,7 @@ fn is_late(laggard: &Laggard, lag_ms: Option<u64>) -> bool {
 }
 
 fn lag_ms(laggard: &Laggard, now: Timestamp) -> Option<u64> {
-    // A group's first entry has no time.
+    // An entry from before the first record has no time.
     let since = laggard.lacks_since.filter(|since| since.get() > 0)?;
     Some(u64::try_from(now.get().saturating_sub(since.get())).unwrap_or_default())
 }
