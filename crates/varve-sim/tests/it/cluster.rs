@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use varve_sim::cluster::{Report, Totals};
 
-/// Seeds that are run here; CI runs more of them, optimised (`.ci/run`).
+/// Seeds that are run here; CI runs more of them (`.ci/run`).
 const SEEDS: u64 = 3;
 /// One of so many seeds without syncs must break a promise.
 const SEEDS_WITHOUT_SYNC: u64 = 3;
