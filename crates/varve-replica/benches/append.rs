@@ -1,5 +1,4 @@
-//! What consensus costs: one append at a time, and many at once, by a single replica without a group, a group of one, and a
-//! group of three in one process. On the real disk, under `VARVE_BENCH_DIR` or the system's temporary directory; the links are
+//! What consensus costs: one append at a time, and many at once, by a group of one, and a group of three in one process. On the real disk, under `VARVE_BENCH_DIR` or the system's temporary directory; the links are
 //! in memory, so that only the disks and the code count. Run with `cargo bench -p varve-replica`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails has nothing to say")]
@@ -26,7 +25,6 @@ fn main() {
     runtime.block_on(async {
         for round in 0..2 {
             println!("round {round}");
-            measure("alone", 0).await;
             measure("group of 1", 1).await;
             measure("group of 3", 3).await;
         }
@@ -38,7 +36,7 @@ async fn measure(name: &str, voters: u64) {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let mut nodes = Vec::new();
     let network = MemoryNetwork::new(Arc::new(SeededEntropy::new(1)));
-    for number in 1..=voters.max(1) {
+    for number in 1..=voters {
         nodes.push(open(dir.path(), number, voters, &network).await);
     }
     let leader = leader(&nodes).await;
@@ -59,15 +57,11 @@ async fn open(dir: &Path, number: u64, voters: u64, network: &MemoryNetwork) -> 
     let node = NodeId::new(number);
     let storage = Storage::open(&env, &dir.join(number.to_string()), StorageConfig::default()).unwrap();
     let settings = PartitionSettings::default();
-    let partition = if voters == 0 {
-        Partition::open(&env, &storage, ID, node, settings).await.unwrap()
-    } else {
-        let peers = Peers::new(node, network.of(node));
-        network.plug(&peers);
-        let voters: BTreeSet<NodeId> = (1..=voters).map(NodeId::new).collect();
-        let group = GroupSettings { voters, ..GroupSettings::default() };
-        Partition::join(&env, &storage, ID, &peers, settings, &group).await.unwrap()
-    };
+    let peers = Peers::new(node, network.of(node));
+    network.plug(&peers);
+    let voters: BTreeSet<NodeId> = (1..=voters).map(NodeId::new).collect();
+    let group = GroupSettings { voters, ..GroupSettings::default() };
+    let partition = Partition::join(&env, &storage, ID, &peers, settings, &group).await.unwrap();
     (partition, storage)
 }
 

@@ -17,13 +17,6 @@ pub enum OpenReplicaError {
         /// The partition.
         id: PartitionId,
     },
-    /// Its log was written by a node alone, which may go on as the only voter of a group, and not as one of several: the others
-    /// could agree on another log without it.
-    #[error("the log of partition {id} was written by a single replica: only that one can begin its group")]
-    Alone {
-        /// The partition.
-        id: PartitionId,
-    },
     /// It could not go on, and is to be opened again once nobody uses what it was.
     #[error("the replica of partition {id} has failed, and is being opened again")]
     Failed {
@@ -44,14 +37,6 @@ pub enum OpenReplicaError {
     /// Its log could not be replayed.
     #[error("cannot replay the log: {0}")]
     Replay(#[from] varve_storage::ReadError),
-    /// An entry is not what its state machine knows.
-    #[error("cannot replay entry {index}: {reason}")]
-    Entry {
-        /// The entry's index.
-        index: u64,
-        /// Why not.
-        reason: String,
-    },
 }
 
 impl OpenReplicaError {
@@ -172,9 +157,9 @@ pub enum GroupError {
     /// It may have been made, or not.
     #[error("the outcome is not known: ask for the members")]
     Unknown,
-    /// The replica is the only one of its partition for good, and has no group.
-    #[error("the partition has a single replica and no group")]
-    Alone,
+    /// The replica is damaged, and keeps out of its group.
+    #[error("the replica is damaged, and keeps out of its group")]
+    Idle,
     /// The replica has stopped.
     #[error("the replica has stopped")]
     Stopped,

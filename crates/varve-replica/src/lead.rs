@@ -1,47 +1,51 @@
 //! How a replica's log is committed.
 
+use crate::committed::{Committed, State};
 use crate::raft::Group;
-use crate::replica::{Committed, Replica, State};
 use crate::{GroupError, Progress};
 use std::sync::Arc;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use varve_storage::PartitionLog;
 
-/// The only replica of its partition, or one of a group.
+/// One replica of a group, or one that keeps out of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Lead {
-    /// What is durable here is committed.
-    Alone(Replica),
+    /// Nothing is committed any more: the log is damaged, and is read and nothing else.
+    Idle {
+        /// What is read.
+        log: PartitionLog,
+        /// What is known of it.
+        state: watch::Sender<State>,
+    },
     /// What consensus says.
     Group(Arc<Group>),
 }
 
 impl Lead {
+    /// A replica that is read and nothing else.
+    pub(crate) fn idle(log: PartitionLog, state: State) -> Self {
+        Self::Idle { log, state: watch::Sender::new(state) }
+    }
+
     pub(crate) fn log(&self) -> &PartitionLog {
         match self {
-            Self::Alone(replica) => replica.log(),
+            Self::Idle { log, .. } => log,
             Self::Group(group) => group.log(),
         }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
         match self {
-            Self::Alone(replica) => replica.watch(),
+            Self::Idle { state, .. } => state.subscribe(),
             Self::Group(group) => group.state().subscribe(),
         }
     }
 
     pub(crate) fn progress(&self) -> Progress {
         match self {
-            Self::Alone(replica) => replica.progress(),
+            Self::Idle { state, .. } => state.borrow().progress,
             Self::Group(group) => group.progress(),
         }
-    }
-
-    /// When another leader that is known now will be known no more if it says nothing.
-    pub(crate) fn leader_known_until(&self) -> Option<Instant> {
-        self.group().ok()?.leader_known_until()
     }
 
     pub(crate) fn committed(&self) -> Committed {
@@ -50,7 +54,7 @@ impl Lead {
 
     pub(crate) fn group(&self) -> Result<&Arc<Group>, GroupError> {
         match self {
-            Self::Alone(_) => Err(GroupError::Alone),
+            Self::Idle { .. } => Err(GroupError::Idle),
             Self::Group(group) => Ok(group),
         }
     }

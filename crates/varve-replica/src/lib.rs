@@ -1,26 +1,27 @@
 //! A partition's replica: what is proposed to it, what it has committed, and reading that.
 //!
 //! The write path is `proposer → consensus → log → applied`. A proposer alone decides what enters the log of a partition:
-//! conditions, duplicates and append time, against the state at the log's end. A partition is either [opened](Partition::open)
-//! alone, where what is synced is committed, or [joined](Partition::join) as one replica of a group, where consensus says what
-//! is; the handle is the same. A [`CommandLog`] is the same for a state machine instead of records. Members of groups reach each
-//! other through a [`PeerNetwork`]: in memory, or over sockets.
+//! conditions, duplicates and append time, against the state at the log's end. A node [joins](Partition::join) a
+//! partition as one replica of its group, if only as the sole one, and consensus says what is committed. A [`CommandLog`] is the
+//! same for a state machine instead of records. Members of groups reach each other through a [`PeerNetwork`]: in memory, or over
+//! sockets.
 //!
-//! It must never know gRPC, gossip or policy. Start reading at [`Partition`], then `proposer`, then `raft`.
+//! It must never know gRPC, gossip or policy. Start reading at [`Partition`], then `raft::proposer`, then the rest of `raft`.
 
 mod command_log;
+mod committed;
 mod error;
 mod judge;
 mod laggard;
 mod lead;
 mod members;
+mod open_log;
 mod partition;
 mod produce;
 mod progress;
-mod proposer;
+mod proposal;
 mod raft;
 mod read;
-mod replica;
 mod retention;
 mod settings;
 mod status;

@@ -1,10 +1,11 @@
 //! One partition's replica, as the services use it.
 
+use crate::committed::State;
 use crate::lead::Lead;
+use crate::open_log::open_log;
 use crate::produce::Pending;
-use crate::proposer::{Proposal, Proposer};
+use crate::proposal::Proposal;
 use crate::raft::{Group, GroupProposer, NoApplier, Peers, last_known};
-use crate::replica::{Replica, State, open_log};
 use crate::retention::RetentionClock;
 use crate::settings::{IN_FLIGHT_BYTES_MAX, PROPOSALS_MAX, PartitionSettings};
 use crate::{
@@ -43,25 +44,6 @@ struct Shared {
 }
 
 impl Partition {
-    /// Opens the partition, or makes it, and leads it. A damaged one opens too: it can be read where it is sound, and takes
-    /// nothing.
-    ///
-    /// # Errors
-    /// Where its files cannot be read or written.
-    pub async fn open(
-        env: &Env,
-        storage: &Storage,
-        id: PartitionId,
-        node: NodeId,
-        settings: PartitionSettings,
-    ) -> Result<Self, OpenReplicaError> {
-        let replica = Replica::open(env, storage, id, node, settings.log).await?;
-        let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
-        let proposer = Proposer::new(replica.clone(), Arc::clone(&env.clock));
-        drop(tokio::spawn(proposer.run(queue)));
-        Ok(Self::over(env, id, Lead::Alone(replica), proposals, settings.retention))
-    }
-
     /// Opens the partition, or makes it, and takes part in its group: with the other voters of a new one, or as one that a
     /// leader will tell what is what. A damaged one opens too: it can be read where it is sound, takes nothing, and keeps out
     /// of the group.
@@ -97,7 +79,7 @@ impl Partition {
                 drop(tokio::spawn(proposer.run(queue)));
                 Lead::Group(group)
             }
-            Err(damage) => idle(env, log, queue, damage).await,
+            Err(damage) => idle(env, log, queue, damage, Some(peers.node())).await,
         };
         Ok(Self::over(env, id, lead, proposals, settings.retention))
     }
@@ -117,8 +99,8 @@ impl Partition {
         let (proposals, queue) = mpsc::channel(PROPOSALS_MAX);
         log.distrust();
         let lead = match log.damage() {
-            Some(damage) => idle(env, log, queue, damage).await,
-            None => Lead::Alone(Replica::idle(log, State::unknown())),
+            Some(damage) => idle(env, log, queue, damage, None).await,
+            None => Lead::idle(log, State::unknown()),
         };
         Ok(Self::over(env, id, lead, proposals, settings.retention))
     }
@@ -179,8 +161,8 @@ impl Partition {
     }
 
     /// Returns once this replica knows again what was committed before it was started: until then its high watermark may lie
-    /// lower than readers have seen it. The caller bounds the time, since it takes a leader. A replica that is alone, or
-    /// damaged, knows all that it will at once.
+    /// lower than readers have seen it. The caller bounds the time, since it takes a leader. A damaged replica
+    /// knows all that it will at once.
     ///
     /// # Errors
     /// Where the partition shuts down first.
@@ -241,9 +223,9 @@ impl Partition {
     pub async fn barrier(&self, consistency: Consistency) -> Result<Offset, ReadError> {
         match (consistency, &self.shared.lead) {
             (Consistency::Committed, _) => {}
-            // The only voter knows all that was acknowledged.
-            (Consistency::Linearizable, Lead::Alone(replica)) if replica.progress().leader.is_some() => {}
-            (Consistency::Linearizable, Lead::Alone(_)) => return Err(ReadError::NotLeader { leader: None }),
+            (Consistency::Linearizable, Lead::Idle { .. }) => {
+                return Err(ReadError::NotLeader { leader: None });
+            }
             (Consistency::Linearizable, Lead::Group(group)) => {
                 group.linearize().await.map_err(|error| match error {
                     GroupError::NotLeader { leader } => ReadError::NotLeader { leader },
@@ -341,7 +323,7 @@ impl Partition {
     /// Who belongs to the partition's group.
     ///
     /// # Errors
-    /// Where it has none.
+    /// Where the replica keeps out of it.
     pub fn members(&self) -> Result<GroupMembers, GroupError> {
         Ok(self.shared.lead.group()?.members())
     }
@@ -349,7 +331,7 @@ impl Partition {
     /// What this replica knows of the other members while it leads; nothing where it does not.
     ///
     /// # Errors
-    /// Where it has no group.
+    /// Where the replica keeps out of its group.
     pub fn followers(&self) -> Result<BTreeMap<NodeId, FollowerState>, GroupError> {
         Ok(self.shared.lead.group()?.followers())
     }
@@ -357,7 +339,7 @@ impl Partition {
     /// The members that lack something of the log, while this replica leads; none where it does not.
     ///
     /// # Errors
-    /// Where it has no group.
+    /// Where the replica keeps out of its group.
     pub async fn laggards(&self) -> Result<Vec<Laggard>, GroupError> {
         let behind = self.followers()?.into_iter().filter(|(_, state)| state.lag_entries > 0);
         let behind: Vec<_> = behind.collect();
@@ -411,7 +393,7 @@ impl Partition {
         self.shared.lead.group()?.transfer_leadership(to).await
     }
 
-    /// Whether it takes part in its group, as opposed to one that is alone, damaged, or has stopped.
+    /// Whether it takes part in its group, as opposed to one that is damaged or has stopped.
     #[must_use]
     pub fn takes_part(&self) -> bool {
         self.shared.lead.group().is_ok() && !self.has_stopped()
@@ -423,7 +405,7 @@ impl Partition {
         self.shared.lead.watch().borrow().stopped
     }
 
-    /// Stops taking part in the partition's group, and takes no more batches. Without a group as [`Partition::close`].
+    /// Stops taking part in the partition's group, and takes no more batches. A damaged one: as [`Partition::close`].
     pub async fn stop(&self) {
         self.close();
         if let Lead::Group(group) = &self.shared.lead {
@@ -492,12 +474,18 @@ impl Partition {
     }
 }
 
-/// A damaged replica, which is read and nothing else.
-async fn idle(env: &Env, log: PartitionLog, proposals: mpsc::Receiver<Proposal>, damage: Damage) -> Lead {
+/// A damaged replica, which is read and nothing else. `node` where its log's end is what was found sound.
+async fn idle(
+    env: &Env,
+    log: PartitionLog,
+    proposals: mpsc::Receiver<Proposal>,
+    damage: Damage,
+    node: Option<NodeId>,
+) -> Lead {
     let noted = log.clone();
-    let state = env.blocking.run(move || last_known(&noted)).await;
+    let state = env.blocking.run(move || last_known(&noted, node)).await;
     drop(tokio::spawn(refuse(proposals, damage)));
-    Lead::Alone(Replica::idle(log, state))
+    Lead::idle(log, state)
 }
 
 /// Refuses whatever is proposed to a damaged replica.

@@ -1,7 +1,7 @@
 //! What is proposed to a partition, and what becomes of it.
 
 use crate::ProduceError;
-use crate::replica::{Committed, Extent};
+use crate::committed::{Committed, Extent};
 use tokio::sync::oneshot;
 use varve_record::{Batch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 

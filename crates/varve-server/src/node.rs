@@ -283,7 +283,7 @@ impl Node {
         });
         drop(join_all(transfers).await);
         let metadata = &self.view.metadata;
-        let Ok(members) = metadata.members() else { return };
+        let members = metadata.members();
         for heir in heirs(members) {
             let leads = || self.view.controller_leader() == Some(this);
             if leads() && metadata.transfer_leadership(heir).await.is_ok() {

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Ignore syncs: promises must then be broken.
     #[arg(long)]
     no_sync: bool,
-    /// Simulate one node's partition only, with power cuts: a few milliseconds a seed.
+    /// Simulate one node's partition only, with power cuts: a fraction of a second a seed.
     #[arg(long, conflicts_with_all = ["seed", "jobs"])]
     one_node: bool,
 }

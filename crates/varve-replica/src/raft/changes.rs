@@ -110,11 +110,6 @@ impl Group {
         self.change(term, ChangeMembers::ReplaceAllVoters(voters)).await
     }
 
-    /// Puts those who are members into the log.
-    pub(super) async fn name_members(&self) -> Result<(), GroupError> {
-        self.change(self.lead_here()?, ChangeMembers::AddVoterIds(BTreeSet::new())).await
-    }
-
     /// Takes a member away that does not vote.
     pub(crate) async fn remove_learner(&self, node: NodeId) -> Result<(), GroupError> {
         let term = self.lead_here()?;

@@ -1,15 +1,14 @@
 //! Proposals that were handed to consensus and are not answered yet.
 
 use super::types::{Applied, Types};
-use crate::produce::Outcome;
-use crate::proposer::Proposal;
-use crate::replica::Extent;
+use crate::committed::Extent;
+use crate::proposal::Proposal;
 use crate::{ProduceError, Produced};
 use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::raft::ClientWriteResult;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use varve_record::{NodeId, Offset, Term};
 use varve_storage::PartitionLog;
 
@@ -173,29 +172,6 @@ impl Drop for Flight {
         // Consensus has stopped with it.
         if !self.landed {
             self.flights.lose(self.number);
-        }
-    }
-}
-
-impl Proposal {
-    /// Tells whoever waits, while the proposal goes on.
-    pub(super) fn answer_early(&mut self, result: Result<Produced, ProduceError>) {
-        if let Self::Produce { answer, .. } = self {
-            // Nobody hears the later answer.
-            let waiting = std::mem::replace(answer, oneshot::channel().0);
-            drop(waiting.send(Outcome::Done(result)));
-        }
-    }
-
-    /// Tells whoever waits.
-    pub(crate) fn answer(self, result: Result<Extent, ProduceError>) {
-        match self {
-            Self::Produce { answer, room, .. } => {
-                drop(room);
-                // Whoever does not wait any more does not need it.
-                drop(answer.send(Outcome::Done(result.map(Produced::appended))));
-            }
-            Self::Trim { before, answer } => drop(answer.send(result.map(|_| before))),
         }
     }
 }

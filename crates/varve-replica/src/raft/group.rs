@@ -14,7 +14,7 @@ use super::settings::{GroupSettings, GroupTiming};
 use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Due, Machine};
 use super::types::{RaftVote, Types, to_raft};
-use crate::replica::State;
+use crate::committed::State;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError, Progress};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -102,11 +102,6 @@ impl Group {
             .await
             .map_err(|error| untrusted_or(id, error, begin))?;
         let is_new = log.last_log_id().is_none();
-        let is_founder = written_alone(&log);
-        if is_founder && settings.voters != BTreeSet::from([peers.node()]) {
-            return Err(OpenReplicaError::Alone { id });
-        }
-        let machine = if is_founder { machine.founded_by(peers.node()) } else { machine };
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
         let (synced, waits_for_room) = (store.watch_synced(), store.waits_for_room());
@@ -149,9 +144,6 @@ impl Group {
             if is_new && settings.first_leader.is_some() {
                 drop(tokio::spawn(stand(Arc::downgrade(&group))));
             }
-        }
-        if is_founder {
-            drop(tokio::spawn(name_members(Arc::downgrade(&group))));
         }
         Ok(group)
     }
@@ -548,26 +540,6 @@ async fn found_later(group: std::sync::Weak<Group>, voters: BTreeSet<NodeId>) {
     let Some(group) = group.upgrade().filter(|group| !group.has_stopped()) else { return };
     if let Err(error) = group.found(&voters).await {
         tracing::warn!(partition = %group.id, %error, "a new group was not begun here");
-    }
-}
-
-/// Whether a log has entries, and none that says who the members are: no group has written it.
-fn written_alone(log: &PartitionLog) -> bool {
-    let end = log.end_state();
-    end.last.is_some() && end.membership.is_none()
-}
-
-/// Has a log that was written alone say who its members are, once this node leads.
-async fn name_members(group: std::sync::Weak<Group>) {
-    let Some(mut leadership) = group.upgrade().map(|group| group.leadership()) else { return };
-    loop {
-        let leads = {
-            let Some(group) = group.upgrade() else { return };
-            group.leading().is_some() && group.name_members().await.is_ok()
-        };
-        if leads || leadership.changed().await.is_err() {
-            return;
-        }
     }
 }
 

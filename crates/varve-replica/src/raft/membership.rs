@@ -3,6 +3,7 @@
 use super::types::{RaftMembership, RaftStoredMembership, to_raft};
 use bytes::{Buf, BufMut, Bytes};
 use std::collections::{BTreeMap, BTreeSet};
+use varve_record::NodeId;
 use varve_storage::StoredMembership;
 
 const VERSION: u8 = 1;
@@ -46,6 +47,12 @@ pub(crate) fn decode(mut bytes: &[u8]) -> Option<RaftMembership> {
         return Some(RaftMembership::default());
     }
     RaftMembership::new(configs, nodes).ok()
+}
+
+/// Whether a node is the only one that votes, and no change is under way.
+pub(crate) fn is_sole_voter(membership: Option<&StoredMembership>, node: NodeId) -> bool {
+    let Some(membership) = membership.and_then(|stored| decode(&stored.body)) else { return false };
+    matches!(membership.get_joint_config().as_slice(), [only] if *only == BTreeSet::from([node.get()]))
 }
 
 /// A membership with its entry, as consensus has it; the empty one where there is none.

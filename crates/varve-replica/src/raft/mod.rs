@@ -36,7 +36,6 @@ mod wire;
 mod wire_network;
 
 pub(crate) use command_applier::{CommandApplier, Responses};
-pub(crate) use command_snapshot::SnapshotFile;
 pub(crate) use group::Group;
 pub(crate) use proposer::GroupProposer;
 pub(crate) use state_machine::{NoApplier, last_known};

@@ -8,15 +8,14 @@
 use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
 use super::log_entry::LogEntry;
 use super::membership;
-use super::types::{Applied, RaftLogId, RaftMembership, RaftStoredMembership, Types, to_raft};
-use crate::replica::State;
+use super::types::{Applied, RaftLogId, RaftStoredMembership, Types, to_raft};
+use crate::committed::State;
 use crate::settings::COMMAND_STATE_BYTES_MAX;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
@@ -101,8 +100,6 @@ pub(crate) struct Machine {
     /// Bytes that were applied since a mark was asked for.
     unmarked_bytes: u64,
     file: SnapshotFile,
-    /// The members for as long as none of the log's entries says who they are.
-    founders: Option<RaftMembership>,
 }
 
 impl Machine {
@@ -123,30 +120,12 @@ impl Machine {
             None => start_state(&log)?,
         };
         let applied_watch = watch::Sender::new(applied.clone());
-        let founders = None;
         let unmarked_bytes = 0;
-        let mut machine = Self {
-            log,
-            blocking,
-            state,
-            applied,
-            applier,
-            applied_watch,
-            due,
-            unmarked_bytes,
-            file,
-            founders,
-        };
+        let mut machine =
+            Self { log, blocking, state, applied, applier, applied_watch, due, unmarked_bytes, file };
         machine.applier.publish();
         machine.publish_progress();
         Ok(machine)
-    }
-
-    /// The same for a log that was written by `node` alone.
-    pub(crate) fn founded_by(mut self, node: NodeId) -> Self {
-        let nodes = BTreeMap::from([(node.get(), ())]);
-        self.founders = RaftMembership::new(vec![BTreeSet::from([node.get()])], nodes).ok();
-        self
     }
 
     /// Follows what is applied.
@@ -162,7 +141,10 @@ impl Machine {
         if entry.kind == EntryKind::Blank {
             return Ok(Applied::Void);
         }
-        let (first, next) = (entry.base_offset, entry.next_offset());
+        // What a trim answers is where the log starts since, which a later start may have been before it.
+        let is_trim = entry.kind == EntryKind::Trim;
+        let first = if is_trim { self.applied.log_start_offset } else { entry.base_offset };
+        let next = entry.next_offset();
         Ok(Applied::Done { first, next, append_time: entry.append_time })
     }
 
@@ -285,13 +267,24 @@ fn untrusted(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// What is known to be committed of a log that takes no part in its group. Blocks.
-pub(crate) fn last_known(log: &PartitionLog) -> State {
+/// What is known to be committed of a log that takes no part in its group: up to its end, where `node` has it and alone voted in
+/// it. Blocks.
+pub(crate) fn last_known(log: &PartitionLog, node: Option<NodeId>) -> State {
     let mut known = State::unknown();
+    let mut learn = |state: &EndState| {
+        let progress = &mut known.progress;
+        progress.high_watermark = progress.high_watermark.max(state.next_offset);
+        progress.log_start_offset = progress.log_start_offset.max(state.log_start_offset);
+    };
     if let Ok(state) = start_state(log) {
-        known.progress.high_watermark = state.next_offset;
-        known.progress.log_start_offset = state.log_start_offset;
+        learn(&state);
     }
+    // The only voter commits what is durable here, and others come in with an entry that follows all that it committed so.
+    let end = log.end_state();
+    if node.is_some_and(|node| membership::is_sole_voter(end.membership.as_ref(), node)) {
+        learn(&end);
+    }
+    known.progress.high_watermark = known.progress.high_watermark.max(known.progress.log_start_offset);
     known
 }
 
@@ -300,11 +293,7 @@ impl RaftStateMachine<Types> for Machine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, RaftStoredMembership)> {
-        let membership = match (&self.founders, &self.applied.membership) {
-            (Some(founders), None) => RaftStoredMembership::new(None, founders.clone()),
-            _ => stored_membership(&self.applied)?,
-        };
-        Ok((self.applied.last.map(to_raft), membership))
+        Ok((self.applied.last.map(to_raft), stored_membership(&self.applied)?))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>

@@ -8,7 +8,7 @@
 use super::log_store::LogStore;
 use super::state_machine::{Machine, NoApplier};
 use super::types::Types;
-use crate::replica::State;
+use crate::committed::State;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::io;

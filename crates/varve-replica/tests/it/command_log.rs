@@ -1,4 +1,4 @@
-use crate::fixture::{Fixture, NODE, within};
+use crate::fixture::{Fixture, within};
 use bytes::Bytes;
 use std::num::ParseIntError;
 use varve_record::PartitionId;
@@ -50,7 +50,12 @@ impl StateMachine for Sum {
 }
 
 async fn open(fixture: &Fixture) -> Result<CommandLog<Sum>, OpenReplicaError> {
-    within(CommandLog::open(&fixture.env, &fixture.storage, PartitionId::new(0), NODE, Sum::default())).await
+    let (peers, group) = fixture.sole_member();
+    let joined =
+        CommandLog::join(&fixture.env, &fixture.storage, PartitionId::new(0), &peers, &group, Sum::default());
+    let log = within(joined).await?;
+    within(log.ready()).await.unwrap();
+    Ok(log)
 }
 
 #[tokio::test]

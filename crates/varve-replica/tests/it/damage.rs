@@ -1,11 +1,10 @@
-use crate::cluster::{Cluster, GROUP};
-use crate::fixture::{Fixture, NODE, PARTITION, append, batch, values, within};
+use crate::cluster::{Cluster, GROUP, until};
+use crate::fixture::{Fixture, PARTITION, append, batch, values, within};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use varve_env::disk::Disk;
 use varve_record::{NodeId, Offset};
-use varve_replica::{
-    GroupError, OpenReplicaError, Partition, PartitionSettings, ProduceError, ReadError, Start,
-};
+use varve_replica::{GroupError, OpenReplicaError, PartitionSettings, ProduceError, ReadError, Start};
 use varve_storage::PartitionConfig;
 
 #[tokio::test]
@@ -46,12 +45,17 @@ async fn a_trimmed_log_whose_end_is_damaged_answers_every_start() {
         append(&partition, batch(&[&value])).await.unwrap();
     }
     within(partition.trim(Offset::new(4))).await.unwrap();
+    until("the first segment is gone", || {
+        let is_first = |path: &PathBuf| path.ends_with("00000000000000000000-0000000001.log");
+        (!fixture.disk.files().iter().any(is_first)).then_some(())
+    })
+    .await;
+    within(partition.stop()).await;
     drop(partition);
     fixture.storage.close().unwrap();
     let disk = fixture.disk.crash(varve_env::disk::CrashMode::ProcessOnly);
     let segments: Vec<_> =
         disk.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
-    assert!(!segments[0].ends_with("00000000000000000000-0000000001.log"), "the first segment is gone");
     disk.flip(segments.last().unwrap(), 20, 0xff).unwrap();
 
     let fixture = Fixture::on(disk, fixture.clock);
@@ -80,14 +84,7 @@ async fn a_log_that_is_gone_is_not_begun_anew() {
     let fixture = fixture.crash();
     let dir = std::path::Path::new("/data/partitions/0000000001");
     fixture.disk.remove_dir_all(dir).unwrap();
-    let opened = within(Partition::open(
-        &fixture.env,
-        &fixture.storage,
-        PARTITION,
-        NODE,
-        PartitionSettings::default(),
-    ));
-    let refused = opened.await.unwrap_err();
+    let refused = fixture.join(PartitionSettings::default()).await.unwrap_err();
     assert!(matches!(refused, OpenReplicaError::Lost { id } if id == PARTITION), "{refused}");
 }
 
@@ -108,7 +105,7 @@ async fn a_damaged_replica_comes_back_as_a_new_one_under_its_number() {
     cluster.start(damaged, disk).await;
     let partition = cluster.partition(damaged).clone();
     assert!(partition.status().damage.is_some());
-    assert!(matches!(partition.members(), Err(GroupError::Alone)), "it keeps out of the group");
+    assert!(matches!(partition.members(), Err(GroupError::Idle)), "it keeps out of the group");
 
     let rest: BTreeSet<NodeId> = cluster.nodes.keys().copied().filter(|node| *node != damaged).collect();
     let among: Vec<NodeId> = rest.iter().copied().collect();

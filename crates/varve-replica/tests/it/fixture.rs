@@ -1,15 +1,19 @@
 //! A node's storage on a disk in memory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use varve_env::disk::{CrashMode, FaultyDisk};
-use varve_env::{Blocking, Env, ManualClock, TaskSpawn};
+use varve_env::{Blocking, Env, ManualClock, SeededEntropy, TaskSpawn};
 use varve_record::{
     Batch, BatchBuilder, Compression, Limits, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId,
     Sequence, Timestamp,
 };
-use varve_replica::{Acks, Partition, PartitionSettings, Produce, ProduceError, Produced};
+use varve_replica::{
+    Acks, GroupSettings, GroupTiming, MemoryNetwork, OpenReplicaError, Partition, PartitionSettings, Peers,
+    Produce, ProduceError, Produced,
+};
 use varve_storage::{Storage, StorageConfig};
 
 /// Nothing here takes long; a test that waits this long has failed.
@@ -62,8 +66,25 @@ impl Fixture {
         self.partition_with(PartitionSettings::default()).await
     }
 
+    /// The partition, whose group this node is the whole of, with all that it had committed. A damaged one is as it is.
     pub(crate) async fn partition_with(&self, settings: PartitionSettings) -> Partition {
-        Partition::open(&self.env, &self.storage, PARTITION, NODE, settings).await.unwrap()
+        let partition = self.join(settings).await.unwrap();
+        within(partition.recovered()).await.unwrap();
+        partition
+    }
+
+    pub(crate) async fn join(&self, settings: PartitionSettings) -> Result<Partition, OpenReplicaError> {
+        let (peers, group) = self.sole_member();
+        within(Partition::join(&self.env, &self.storage, PARTITION, &peers, settings, &group)).await
+    }
+
+    /// How this node takes part in a group that has no other members.
+    pub(crate) fn sole_member(&self) -> (Peers, GroupSettings) {
+        let network = MemoryNetwork::new(Arc::new(SeededEntropy::new(3)));
+        let peers = Peers::new(NODE, network.of(NODE));
+        network.plug(&peers);
+        let timing = GroupTiming { heartbeat_ms: 50, election_ms: 300 };
+        (peers, GroupSettings { timing, voters: BTreeSet::from([NODE]), ..GroupSettings::default() })
     }
 }
 

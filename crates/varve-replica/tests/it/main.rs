@@ -1,4 +1,4 @@
-//! A partition and a command log, on a disk in memory: alone, and as a group over links in memory.
+//! A partition and a command log, on a disk in memory: as the only member of their groups, and as groups over links in memory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -13,6 +13,5 @@ mod group;
 mod producers;
 mod reading;
 mod retention;
-mod standalone;
 mod wire;
 mod writing;

@@ -76,7 +76,7 @@ impl Keeper {
         let draining = state.0.nodes().filter(|node| node.state == NodeState::Draining).map(|node| node.id);
         let away: Vec<NodeId> = draining.filter(|node| !liveness.alive.contains(node)).collect();
         liveness.gone.extend(away);
-        let Ok(members) = view.metadata.members() else { return };
+        let members = view.metadata.members();
         if self.seating.as_ref().is_none_or(JoinHandle::is_finished) {
             self.seating = seat(view, &liveness, &members);
         }

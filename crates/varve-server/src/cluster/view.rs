@@ -67,7 +67,7 @@ impl ClusterView {
     pub(crate) fn servers(&self) -> v1::GetServersResponse {
         let state = self.state();
         let (alive, leader) = (self.alive(), self.controller_leader());
-        let voters = self.metadata.members().map(|members| members.voters).unwrap_or_default();
+        let voters = self.metadata.members().voters;
         let loads = loads(&state.0, &alive);
         let server = |node: &Node| {
             let load = loads.get(&node.id).copied().unwrap_or_default();

@@ -155,11 +155,9 @@ pub(crate) fn open_error(error: &OpenReplicaError, at: At<'_>) -> ApiError {
         OpenReplicaError::Begin(error) => ApiError { message, ..produce_error(error.clone(), at) },
         OpenReplicaError::Failed { .. } => ApiError::new(Reason::NoLeader, message),
         OpenReplicaError::Replay(varve_storage::ReadError::Damaged(damage)) => data_loss(message, damage),
-        OpenReplicaError::Storage(_)
-        | OpenReplicaError::Replay(_)
-        | OpenReplicaError::Entry { .. }
-        | OpenReplicaError::Untrusted { .. }
-        | OpenReplicaError::Alone { .. } => ApiError::new(Reason::Internal, message),
+        OpenReplicaError::Storage(_) | OpenReplicaError::Replay(_) | OpenReplicaError::Untrusted { .. } => {
+            ApiError::new(Reason::Internal, message)
+        }
     }
 }
 

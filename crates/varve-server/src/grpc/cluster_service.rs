@@ -222,7 +222,7 @@ impl ClusterApi {
             let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
             return answered(cluster.transfer_leadership(unforwarded(request)).boxed().await, &away);
         }
-        let members = view.metadata.members().map_err(group_error)?;
+        let members = view.metadata.members();
         let to = heir(&members, view.this(), &view.alive(), request.to)?;
         view.metadata.transfer_leadership(to).await.map_err(group_error)?;
         self.led_by(to, || view.controller_leader()).await

@@ -1,13 +1,17 @@
 //! The simulated world: one node on one disk, which loses its power now and then.
 
 use crate::{NoSyncDisk, Sync};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use varve_env::disk::{CrashMode, Disk, FaultyDisk};
 use varve_env::{Blocking, Env, ManualClock, SeededEntropy, TaskSpawn};
 use varve_record::{NodeId, PartitionId};
-use varve_replica::{OpenReplicaError, Partition, PartitionSettings};
+use varve_replica::{GroupSettings, MemoryNetwork, OpenReplicaError, Partition, PartitionSettings, Peers};
 use varve_storage::{PartitionConfig, Storage, StorageConfig};
+
+/// The only one there is.
+const NODE: NodeId = NodeId::new(1);
 
 /// Small, so that a run goes through many segments.
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -51,8 +55,14 @@ impl World {
         let storage = Storage::open(&env, Path::new("/data"), StorageConfig::default())?;
         let log = PartitionConfig { segment_bytes: SEGMENT_BYTES, ..PartitionConfig::default() };
         let settings = PartitionSettings { log, ..PartitionSettings::default() };
-        let partition =
-            Partition::open(&env, &storage, PartitionId::new(1), NodeId::new(1), settings).await?;
+        let network = MemoryNetwork::new(Arc::clone(&env.entropy));
+        let peers = Peers::new(NODE, network.of(NODE));
+        network.plug(&peers);
+        let group = GroupSettings { voters: BTreeSet::from([NODE]), ..GroupSettings::default() };
+        let joined = Partition::join(&env, &storage, PartitionId::new(1), &peers, settings, &group).await?;
+        // A node whose power goes before it knows what it had committed says so.
+        drop(joined.recovered().await);
+        let partition = joined;
         Ok(Node { storage, partition })
     }
 
