@@ -10,6 +10,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use varve_env::net::BoxStream;
+use varve_tls::PeerCertificate;
+
+/// What is known of who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Nothing: the connection is in the clear.
+    Clear,
+    /// The connection is encrypted.
+    Tls {
+        /// What the caller has shown; `None` where it has shown nothing.
+        certificate: Option<PeerCertificate>,
+    },
+}
 
 /// An accepted connection: a stream of bytes that begins with those that told what it speaks.
 ///
@@ -20,6 +33,7 @@ pub struct Connection {
     peer_addr: SocketAddr,
     /// What was read to tell the protocol, and is yet to be given to the reader.
     replay: Bytes,
+    security: Security,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
 }
@@ -29,16 +43,23 @@ impl Connection {
         stream: BoxStream,
         peer_addr: SocketAddr,
         replay: Bytes,
+        security: Security,
         closed: WaitForCancellationFutureOwned,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        Self { stream, peer_addr, replay, closed: Box::pin(closed), _place: place }
+        Self { stream, peer_addr, replay, security, closed: Box::pin(closed), _place: place }
     }
 
     /// Who connected.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer_addr
+    }
+
+    /// Whether it is encrypted, and what the caller has shown.
+    #[must_use]
+    pub fn security(&self) -> &Security {
+        &self.security
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

@@ -1,19 +1,21 @@
 //! The listener: one TCP port, and what comes in told apart.
 //!
-//! [`Mux`] accepts connections within limits, reads as few bytes as tell what a peer speaks ([`Protocol`]), and hands the
-//! connection on with those bytes put back. A peer that stays silent, or speaks what nobody here understands, is closed.
+//! [`Mux`] accepts connections within limits, takes their handshake where it has TLS, finds out what a peer speaks
+//! ([`Protocol`]) from what was agreed in that or from as few bytes as tell, and hands the connection on with those bytes put
+//! back. A peer that stays silent, or speaks what nobody here understands, is closed.
 //!
-//! This crate must never know what flows through a connection once it is told apart: no gRPC, no Raft, no policy. What it
-//! does not have yet: TLS (its handshake will come before the first byte is looked at). Start reading at [`Mux`], then
-//! [`Protocol`], then [`PeerClient`] and [`serve_peer`] for the framed connections between peers.
+//! This crate must never know what flows through a connection once it is told apart: no gRPC, no Raft, no policy. Start reading
+//! at [`Mux`], then [`Protocol`], then [`PeerClient`] and [`serve_peer`] for the framed connections between peers.
 
 mod connection;
 mod limits;
 mod mux;
 mod peer;
 mod protocol;
+mod tell;
+mod tls_network;
 
-pub use connection::Connection;
+pub use connection::{Connection, Security};
 pub use limits::{
     ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTIONS_MAX, FIRST_BYTE_TIMEOUT, MuxLimits, PENDING_MAX,
     PREFACE_TIMEOUT,
@@ -25,6 +27,7 @@ pub use peer::{
     PeerUnreachable, serve_peer,
 };
 pub use protocol::{HTTP2_PREFACE, PEER_BYTE, PREFACE_BYTES_MAX, Protocol};
+pub use tls_network::{PeerCheck, TlsPeerNetwork, TlsServiceNetwork};
 
 /// For the fuzz targets alone.
 #[cfg(any(test, feature = "fuzzing"))]

@@ -12,7 +12,7 @@ pub const PENDING_MAX: usize = 256;
 /// By default, how long a connection may stay silent after it was accepted.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// By default, how long a connection may take to tell what it speaks, from when it was accepted.
+/// By default, how long a connection may take to tell what it speaks, from when it was accepted, its handshake included.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first pause after the system could not give a connection, for want of file handles or memory.

@@ -3,21 +3,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures::Stream;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use varve_env::Burst;
 use varve_env::net::{BoxStream, Listener};
+use varve_tls::ServerTls;
 
-use crate::protocol::{PREFACE_BYTES_MAX, Protocol, Verdict, judge};
+use crate::protocol::Protocol;
+use crate::tell::{Stranger, Told, tell};
 use crate::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, Connection, MuxLimits};
 
 /// How many connections that were told apart wait to be taken. The others stay pending.
@@ -47,16 +46,18 @@ pub struct Mux {
 }
 
 impl Mux {
-    /// Begins to accept. Must be called within a Tokio runtime.
+    /// Begins to accept: with `tls` nothing but TLS. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// If the listener has no address.
-    pub fn start(listener: Box<dyn Listener>, limits: MuxLimits) -> io::Result<Self> {
+    pub fn start(listener: Box<dyn Listener>, limits: MuxLimits, tls: Option<ServerTls>) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let (sender, ready) = mpsc::channel(READY_MAX);
         let close = CancellationToken::new();
         let acceptor = Acceptor {
             limits,
+            tls,
+            strangers: Arc::default(),
             places: Arc::new(Semaphore::new(limits.connections_max)),
             ready: sender,
             close: close.clone(),
@@ -94,6 +95,9 @@ impl Drop for Mux {
 
 struct Acceptor {
     limits: MuxLimits,
+    tls: Option<ServerTls>,
+    /// Connections that were not taken: a few lines for however many.
+    strangers: Arc<Mutex<Burst>>,
     places: Arc<Semaphore>,
     ready: mpsc::Sender<Incoming>,
     close: CancellationToken,
@@ -134,47 +138,28 @@ impl Acceptor {
     /// Tells one connection apart and hands it on.
     fn admit(
         &self,
-        mut stream: BoxStream,
+        stream: BoxStream,
         peer_addr: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<> {
         let limits = self.limits;
         let ready = self.ready.clone();
         let close = self.close.clone();
+        let (tls, strangers) = (self.tls.clone(), Arc::clone(&self.strangers));
         async move {
-            let mut first = BytesMut::with_capacity(PREFACE_BYTES_MAX);
             let told = tokio::select! {
                 biased;
                 () = close.cancelled() => return,
-                told = tell(&mut stream, &mut first, limits) => told,
+                told = tell(stream, limits, tls.as_ref()) => told,
             };
-            let Some(protocol) = told else {
-                tracing::debug!(%peer_addr, "connection closed: it did not say in time what it speaks, or nothing known");
-                return;
+            let Told { protocol, stream, replay, security } = match told {
+                Ok(told) => told,
+                Err(stranger) => return report_stranger(&strangers, peer_addr, &stranger),
             };
             let closed = close.cancelled_owned();
-            let connection = Connection::new(stream, peer_addr, first.freeze(), closed, place);
+            let connection = Connection::new(stream, peer_addr, replay, security, closed, place);
             // Where nobody takes connections any more this one is closed.
             drop(ready.send(Incoming { protocol, connection }).await);
-        }
-    }
-}
-
-/// Reads into `first` until it tells the protocol; `None` for a peer that is silent, slow, gone or speaks nothing known.
-async fn tell(stream: &mut BoxStream, first: &mut BytesMut, limits: MuxLimits) -> Option<Protocol> {
-    let accepted = Instant::now();
-    let mut deadline = accepted + limits.first_byte_timeout.min(limits.preface_timeout);
-    loop {
-        // No more than what is looked at is read, so the rest stays where the handler reads it.
-        let mut room = (&mut *stream).take((PREFACE_BYTES_MAX - first.len()) as u64);
-        match timeout_at(deadline, room.read_buf(first)).await {
-            Ok(Ok(read)) if read > 0 => {}
-            _ => return None,
-        }
-        match judge(first) {
-            Verdict::Known(protocol) => return Some(protocol),
-            Verdict::Unknown => return None,
-            Verdict::Undecided => deadline = accepted + limits.preface_timeout,
         }
     }
 }
@@ -196,6 +181,15 @@ fn next_backoff(backoff: Duration) -> Duration {
 fn report_refused(burst: &mut Burst, peer_addr: SocketAddr, connections_max: usize) {
     if let Some(unreported) = burst.note() {
         tracing::warn!(%peer_addr, connections_max, unreported, "connection refused: too many are open");
+    }
+}
+
+/// Whoever merely says nothing, or went away, is no news.
+fn report_stranger(strangers: &Mutex<Burst>, peer_addr: SocketAddr, stranger: &Stranger) {
+    if stranger.is_silent() {
+        tracing::debug!(%peer_addr, reason = %stranger, "connection closed");
+    } else if let Some(unreported) = strangers.lock().unwrap_or_else(PoisonError::into_inner).note() {
+        tracing::warn!(%peer_addr, reason = %stranger, unreported, "connection refused");
     }
 }
 

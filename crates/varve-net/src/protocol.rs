@@ -24,6 +24,9 @@ pub enum Protocol {
     Peer,
 }
 
+/// What a handshake of TLS begins with (RFC 8446, section 5.1).
+pub(crate) const TLS_BYTE: u8 = 0x16;
+
 /// What the bytes so far tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -10,6 +10,7 @@ use varve_record::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 use varve_replica::GroupTiming;
 use varve_storage::StorageConfig;
 use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use varve_tls::ServerTlsSettings;
 
 use crate::discovery::Discovery;
 use crate::{
@@ -29,6 +30,8 @@ pub struct NodeConfig {
     pub node_name: String,
     /// The address served on; port 0 takes a free one.
     pub rpc_addr: SocketAddr,
+    /// Who is let in, by TLS and a policy. Without it the node serves in the clear whoever reaches it.
+    pub security: Option<SecurityConfig>,
     /// Serve without encryption on an address that others can reach. Without it only loopback is served in the clear.
     pub insecure_serve_beyond_loopback: bool,
     /// The address that clients are told, as host:port; the one served on where absent.
@@ -69,12 +72,34 @@ pub struct NodeConfig {
     pub storage: StorageConfig,
 }
 
+/// How a node keeps strangers out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityConfig {
+    /// The certificates: what this node shows, and whose are taken.
+    pub tls: ServerTlsSettings,
+    /// Who may do what.
+    pub acl: AclFiles,
+    /// The longest that a client's connection lives, so that a certificate that was revoked or has expired is found out.
+    pub connection_age_max: Duration,
+    /// How often the files are looked at for changes.
+    pub reload_interval: Duration,
+}
+
+/// The files of an access control list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclFiles {
+    /// How rules are read (Casbin's model); the built-in one where absent.
+    pub model: Option<PathBuf>,
+    /// The rules.
+    pub policy: PathBuf,
+}
+
 /// Settings that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// The port would be open to others in the clear.
     #[error(
-        "{addr} can be reached by others, and nothing would be encrypted: serve on 127.0.0.1, or insist with insecure-serve-beyond-loopback"
+        "{addr} can be reached by others, and nothing would be encrypted: give it certificates (server-tls-cert-file and others), serve on 127.0.0.1, or insist with insecure-serve-beyond-loopback"
     )]
     BeyondLoopback {
         /// The address.
@@ -108,6 +133,7 @@ impl NodeConfig {
             data_dir: data_dir.into(),
             node_name: "node-1".to_owned(),
             rpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, RPC_PORT)),
+            security: None,
             insecure_serve_beyond_loopback: false,
             advertise_addr: None,
             rack: String::new(),
@@ -135,7 +161,8 @@ impl NodeConfig {
     /// # Errors
     /// The first that cannot be.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.rpc_addr.ip().is_loopback() && !self.insecure_serve_beyond_loopback {
+        let is_open = self.security.is_none() && !self.rpc_addr.ip().is_loopback();
+        if is_open && !self.insecure_serve_beyond_loopback {
             return Err(ConfigError::BeyondLoopback { addr: self.rpc_addr });
         }
         if self.rpc_addr.ip().is_unspecified() && self.advertise_addr.is_none() {

@@ -23,7 +23,7 @@ mod partitioner;
 mod seat;
 mod topics;
 
-pub use config::{ConfigError, NodeConfig};
+pub use config::{AclFiles, ConfigError, NodeConfig, SecurityConfig};
 pub use discovery::{Discovery, GossipSettings};
 pub use error::{FatalError, StartError, StopError};
 pub use identity::NodeIdentity;

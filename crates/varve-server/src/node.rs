@@ -429,7 +429,7 @@ fn join_peers(
 async fn listen(env: &Env, config: &NodeConfig) -> Result<Mux, StartError> {
     let addr = config.rpc_addr;
     let listener = env.network.bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
-    Mux::start(listener, config.listener).map_err(|source| StartError::Listen { addr, source })
+    Mux::start(listener, config.listener, None).map_err(|source| StartError::Listen { addr, source })
 }
 
 /// Takes connections off the port, each to those who speak its protocol. A node that is about to stop takes no more clients,

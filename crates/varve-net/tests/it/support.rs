@@ -21,7 +21,7 @@ pub(crate) const PEER: &str = "192.0.2.1:50000";
 /// A mux on a real port, and its address.
 pub(crate) async fn real(limits: MuxLimits) -> (Mux, SocketAddr) {
     let listener = TcpNetwork.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let mux = Mux::start(listener, limits).unwrap();
+    let mux = Mux::start(listener, limits, None).unwrap();
     let addr = mux.local_addr();
     (mux, addr)
 }
@@ -35,7 +35,7 @@ pub(crate) struct Scripted(Mutex<VecDeque<io::Result<DuplexStream>>>);
 
 impl Scripted {
     pub(crate) fn mux(script: impl IntoIterator<Item = io::Result<DuplexStream>>, limits: MuxLimits) -> Mux {
-        Mux::start(Box::new(Self(Mutex::new(script.into_iter().collect()))), limits).unwrap()
+        Mux::start(Box::new(Self(Mutex::new(script.into_iter().collect()))), limits, None).unwrap()
     }
 }
 

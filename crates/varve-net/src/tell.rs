@@ -1,0 +1,207 @@
+//! Finding out what a connection speaks.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+use varve_env::net::BoxStream;
+use varve_tls::{Accepted, Alpn, HandshakeError, ServerTls};
+
+use crate::protocol::{PREFACE_BYTES_MAX, Protocol, TLS_BYTE, Verdict, judge};
+use crate::{MuxLimits, Security};
+
+/// How long a caller in the clear may take to hear that it is.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a caller hears that speaks HTTP/1 in the clear to a port with TLS.
+const WANTS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    content-length: 39\r\n\
+    connection: close\r\n\
+    \r\n\
+    this port speaks TLS: call it by https\n";
+
+/// A connection of which it is known what it speaks.
+pub(crate) struct Told {
+    pub(crate) protocol: Protocol,
+    pub(crate) stream: BoxStream,
+    /// What was read to find out.
+    pub(crate) replay: Bytes,
+    pub(crate) security: Security,
+}
+
+/// A connection that is not taken, and why.
+#[derive(Debug, Error)]
+pub(crate) enum Stranger {
+    /// It did not say what it speaks, or not in time.
+    #[error("it did not say in time what it speaks, or went away")]
+    Silent,
+    /// It speaks nothing known.
+    #[error("it speaks nothing that is spoken here")]
+    Unknown,
+    /// It speaks TLS to a port without.
+    #[error("it speaks TLS, and this port serves in the clear")]
+    TlsToClear,
+    /// It speaks in the clear to a port with TLS.
+    #[error("it speaks in the clear, and this port serves TLS alone")]
+    ClearToTls,
+    /// The handshake failed.
+    #[error("its TLS handshake failed: {0}")]
+    Handshake(HandshakeError),
+    /// It wants to speak to nodes, and shows no certificate of one.
+    #[error("it wants to speak as a node, and shows no certificate of one")]
+    NoPeer,
+}
+
+impl Stranger {
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Silent | Self::Handshake(HandshakeError::Io { .. }))
+    }
+}
+
+/// Finds out what a connection speaks, within the limits: with `tls` after its handshake, which nobody gets around.
+pub(crate) async fn tell(
+    mut stream: BoxStream,
+    limits: MuxLimits,
+    tls: Option<&ServerTls>,
+) -> Result<Told, Stranger> {
+    let begun = Instant::now();
+    let mut first = BytesMut::with_capacity(PREFACE_BYTES_MAX);
+    let Some(tls) = tls else {
+        let protocol = by_bytes(&mut stream, &mut first, begun, limits).await?;
+        return Ok(Told { protocol, stream, replay: first.freeze(), security: Security::Clear });
+    };
+    let until_first = begun + limits.first_byte_timeout.min(limits.preface_timeout);
+    read_some(&mut stream, &mut first, until_first).await?;
+    if first.first() != Some(&TLS_BYTE) {
+        return Err(say_that_tls_is_wanted(stream, &first).await);
+    }
+    let whole = Replayed { replay: first.freeze(), stream };
+    let accepted = timeout_at(begun + limits.preface_timeout, tls.accept(whole)).await;
+    let Accepted { mut stream, alpn, certificate } =
+        accepted.map_err(|_| Stranger::Silent)?.map_err(Stranger::Handshake)?;
+    let mut first = BytesMut::new();
+    let protocol = match alpn {
+        Alpn::Peer => Protocol::Peer,
+        Alpn::Http2 => Protocol::Http2,
+        Alpn::Http1 => Protocol::Http1,
+        Alpn::None => match by_bytes(&mut stream, &mut first, begun, limits).await? {
+            // A node says so in the handshake.
+            Protocol::Peer => return Err(Stranger::NoPeer),
+            protocol => protocol,
+        },
+    };
+    let by_peer = certificate.as_ref().is_some_and(varve_tls::PeerCertificate::is_by_peer_authority);
+    if protocol == Protocol::Peer && !by_peer {
+        return Err(Stranger::NoPeer);
+    }
+    let security = Security::Tls { certificate };
+    Ok(Told { protocol, stream: Box::new(stream), replay: first.freeze(), security })
+}
+
+/// Reads into `first` until it tells the protocol.
+async fn by_bytes(
+    stream: &mut (impl AsyncRead + Unpin),
+    first: &mut BytesMut,
+    begun: Instant,
+    limits: MuxLimits,
+) -> Result<Protocol, Stranger> {
+    let mut deadline = begun + limits.first_byte_timeout.min(limits.preface_timeout);
+    loop {
+        read_some(stream, first, deadline).await?;
+        match judge(first) {
+            Verdict::Known(protocol) => return Ok(protocol),
+            Verdict::Unknown if first.first() == Some(&TLS_BYTE) => return Err(Stranger::TlsToClear),
+            Verdict::Unknown => return Err(Stranger::Unknown),
+            Verdict::Undecided => deadline = begun + limits.preface_timeout,
+        }
+    }
+}
+
+/// Reads what is there, and no more than is looked at, so that the rest stays where the handler reads it.
+async fn read_some(
+    stream: &mut (impl AsyncRead + Unpin),
+    first: &mut BytesMut,
+    deadline: Instant,
+) -> Result<(), Stranger> {
+    let mut room = stream.take((PREFACE_BYTES_MAX - first.len()) as u64);
+    match timeout_at(deadline, room.read_buf(first)).await {
+        Ok(Ok(read)) if read > 0 => Ok(()),
+        _ => Err(Stranger::Silent),
+    }
+}
+
+/// Tells whoever speaks HTTP/1 that it has come to a port with TLS; the others would not understand.
+async fn say_that_tls_is_wanted(mut stream: BoxStream, first: &[u8]) -> Stranger {
+    let protocol = judge(first);
+    if protocol == Verdict::Known(Protocol::Http1) {
+        let answer = async {
+            stream.write_all(WANTS_TLS).await?;
+            stream.shutdown().await
+        };
+        drop(timeout(ANSWER_TIMEOUT, answer).await);
+    }
+    if protocol == Verdict::Unknown { Stranger::Unknown } else { Stranger::ClearToTls }
+}
+
+/// A stream that begins with what was already read of it.
+struct Replayed {
+    replay: Bytes,
+    stream: BoxStream,
+}
+
+impl AsyncRead for Replayed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.replay.has_remaining() {
+            let len = self.replay.len().min(buf.remaining());
+            buf.put_slice(&self.replay.split_to(len));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Replayed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_answer_is_as_long_as_it_says() {
+        let answer = std::str::from_utf8(super::WANTS_TLS).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+    }
+}

@@ -1,0 +1,78 @@
+//! What the files hold, parsed.
+
+use crate::TlsError;
+use crate::files::read;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem};
+use rustls::sign::CertifiedKey;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A certificate with its chain and its key.
+pub(crate) fn certified_key(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = certificates(cert)?;
+    let bytes = read(key)?;
+    let private =
+        PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| pem_error(key, "private key", &error))?;
+    let unusable =
+        |error: rustls::Error| TlsError::Unusable { file: key.to_owned(), reason: error.to_string() };
+    let signer = ring::default_provider().key_provider.load_private_key(private).map_err(unusable)?;
+    let certified = CertifiedKey::new(chain, signer);
+    match certified.keys_match() {
+        Ok(()) => Ok(Arc::new(certified)),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(TlsError::KeyMismatch { cert: cert.to_owned(), key: key.to_owned() })
+        }
+        Err(error) => Err(TlsError::Unusable { file: cert.to_owned(), reason: error.to_string() }),
+    }
+}
+
+/// The authorities in a file; at least one.
+pub(crate) fn roots(file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        let unusable =
+            |error: rustls::Error| TlsError::Unusable { file: file.to_owned(), reason: error.to_string() };
+        roots.add(certificate).map_err(unusable)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// The lists of revoked certificates in a file; at least one.
+pub(crate) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let bytes = read(file)?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    at_least_one(file, "list of revoked certificates", lists)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(file)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    at_least_one(file, "certificate", certificates)
+}
+
+fn at_least_one<T>(
+    file: &Path,
+    what: &'static str,
+    found: Result<Vec<T>, pem::Error>,
+) -> Result<Vec<T>, TlsError> {
+    let found = found.map_err(|error| pem_error(file, what, &error))?;
+    if found.is_empty() {
+        return Err(pem_error(file, what, &pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+/// Says what is wrong without a byte of the file: it may hold a key.
+fn pem_error(file: &Path, what: &'static str, error: &pem::Error) -> TlsError {
+    let reason = match error {
+        pem::Error::NoItemsFound => "there is none",
+        pem::Error::MissingSectionEnd { .. } => "a section does not end",
+        pem::Error::IllegalSectionStart { .. } => "a section begins with a line that is none",
+        pem::Error::Base64Decode(_) => "a section is no base64",
+        _ => "it is malformed",
+    };
+    TlsError::Pem { file: file.to_owned(), what, reason: reason.to_owned() }
+}
