@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PublicKeyData,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
 use time::OffsetDateTime;
 use x509_parser::pem::Pem;
@@ -147,6 +147,14 @@ impl Authority {
     /// It would outlive the authority, or there is no randomness.
     pub fn issue_client(&self, request: &ClientRequest, now: SystemTime) -> Result<Issued, AuthorityError> {
         self.issue(request.params()?, request.validity, now)
+    }
+
+    /// Signs a list of revocations, as PEM.
+    pub(crate) fn sign_list(
+        &self,
+        params: &CertificateRevocationListParams,
+    ) -> Result<String, AuthorityError> {
+        Ok(params.signed_by(&self.issuer)?.pem()?)
     }
 
     fn issue(
