@@ -38,7 +38,7 @@ impl Selection {
             if contexts.find(&name).is_some_and(|context| !context.made_by_dev) {
                 return Ok(None);
             }
-            contexts.put(name.clone(), Context::of_dev(address.to_owned()));
+            contexts.put(name.clone(), Context::of_dev(address.to_owned(), None));
             if contexts.selected().is_none() {
                 contexts.select(Some(name.clone()))?;
             }
