@@ -235,7 +235,7 @@ impl State {
         accept.send_tls13_tickets = 0;
         let call_peer =
             calling_peers(&shown_to_peers, &peers).map_err(|error| unusable(&peer.cert, &error))?;
-        let call_as_client = calling_servers(&shown_to_peers, &server.ca, &lists)?;
+        let call_as_client = calling_servers(Some(&shown_to_peers), &server.ca, &lists)?;
         Ok(Self {
             accept: Arc::new(accept),
             peers,
@@ -263,9 +263,9 @@ fn calling_peers(
     Ok(Arc::new(config))
 }
 
-/// Calls servers, by the authorities in `ca`, with a certificate of one's own.
+/// Calls servers, by the authorities in `ca`, with a certificate of one's own if there is one.
 pub(crate) fn calling_servers(
-    shown: &Arc<CertifiedKey>,
+    shown: Option<&Arc<CertifiedKey>>,
     ca: &PathBuf,
     lists: &[CertificateRevocationListDer<'static>],
 ) -> Result<Arc<ClientConfig>, TlsError> {
@@ -278,12 +278,15 @@ pub(crate) fn calling_servers(
         .enforce_revocation_expiration()
         .build()
         .map_err(|error| unusable(&error))?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(TlsVersion::Tls12.and_above())
         .map_err(|error| unusable(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(shown))));
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match shown {
+        Some(shown) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(shown)))),
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![Alpn::HTTP2.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

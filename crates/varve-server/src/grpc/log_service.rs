@@ -81,9 +81,10 @@ impl LogApi {
         request: v1::ConsumeStreamRequest,
         call: Call,
     ) -> Result<BoxStream<'static, Result<v1::ConsumeStreamResponse, Status>>, ApiError> {
+        let name = request.read.as_ref().map(|read| read.topic.clone()).unwrap_or_default();
+        call.authorize(Action::Consume, &name).await?;
         let heartbeat = heartbeat(request.heartbeat_interval.as_ref())?;
         let read = request.read.as_ref().ok_or_else(|| invalid("read", "say what to read"))?;
-        call.authorize(Action::Consume, &read.topic).await?;
         let topic = self.shared.topics.get(&read.topic).await?;
         let partition =
             match self.shared.to_reader(&topic, read.partition, Errand::new(call.may_forward())).await? {
@@ -97,7 +98,6 @@ impl LogApi {
                 }
             };
         let read = request.read.unwrap_or_default();
-        let name = read.topic.clone();
         let session = Session::open(&self.shared, topic, partition, read, BeyondTail::Refuse).await?;
         let events = follow::stream(session, heartbeat, self.shared.drain.clone(), &self.shared.read_ahead);
         let shared = self.shared.clone();

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
-use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+use tonic::codegen::http::{Extensions, HeaderMap, HeaderName};
+use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Status};
 use varve_api::error::{ApiError, Reason};
 use varve_api::headers;
@@ -14,6 +15,8 @@ use varve_authz::{Action, Authorizer, Object};
 use super::caller::may_be;
 use super::denial::denied;
 use crate::cluster::may_forward;
+
+const SUBJECT_HEADER: HeaderName = HeaderName::from_static(headers::SUBJECT);
 
 /// Who makes a call, as the guard has found out.
 #[derive(Clone, Debug)]
@@ -145,16 +148,16 @@ fn unguarded() -> ApiError {
     ApiError::new(Reason::Internal, "a call came by a way that nobody guards")
 }
 
-/// The subject of a call that another node hands on.
-pub(super) fn handed_on(map: &tonic::codegen::http::HeaderMap) -> Option<Result<Arc<str>, ()>> {
-    let value = map.get(headers::SUBJECT)?;
-    let value = MetadataValue::<tonic::metadata::Binary>::try_from(value.as_bytes()).map_err(drop);
-    let bytes = value.and_then(|value| value.to_bytes().map_err(drop));
-    let name = bytes.and_then(|bytes| std::str::from_utf8(&bytes).map(Arc::from).map_err(drop));
-    Some(name.and_then(|name: Arc<str>| if name.is_empty() { Err(()) } else { Ok(name) }))
+/// The subject of a call that another node hands on; an error where it says none that can be read.
+pub(super) fn handed_on(map: &HeaderMap) -> Option<Result<Arc<str>, ()>> {
+    let value = map.get(headers::SUBJECT)?.clone();
+    let metadata = MetadataMap::from_headers(HeaderMap::from_iter([(SUBJECT_HEADER, value)]));
+    let bytes = metadata.get_bin(headers::SUBJECT).and_then(|value| value.to_bytes().ok());
+    let name = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    Some(name.filter(|name| !name.is_empty()).map(Arc::from).ok_or(()))
 }
 
 /// Says in a request who makes it.
-pub(super) fn identify(extensions: &mut tonic::codegen::http::Extensions, who: Who) {
+pub(super) fn identify(extensions: &mut Extensions, who: Who) {
     drop(extensions.insert(who));
 }
