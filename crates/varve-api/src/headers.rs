@@ -7,3 +7,7 @@ pub const FORWARD: &str = "varve-forward";
 /// The value of [`FORWARD`] of callers that go to the right server by themselves, and are told which one it is
 /// (`NOT_LEADER`); also of calls that were handed on once.
 pub const FORWARD_NEVER: &str = "never";
+
+/// Who has made a call that a node of the cluster hands on to another: the subject of their certificate, as bytes. Believed of
+/// nodes alone.
+pub const SUBJECT: &str = "varve-subject-bin";

@@ -45,6 +45,20 @@ pub enum StartError {
         /// One of its nodes.
         name: String,
     },
+    /// A certificate, a key or a list of authorities cannot be used.
+    #[error("TLS: {0}")]
+    Tls(varve_tls::TlsError),
+    /// The certificate that other nodes are shown is not one of this node.
+    #[error("the certificate in {} cannot be this node's: {reason}", file.display())]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The policy cannot be used. Without it nobody may do anything.
+    #[error("policy: {0}")]
+    Policy(String),
     /// Gossip does not start.
     #[error("cannot take part in gossip: {0}")]
     Gossip(varve_gossip::StartError),

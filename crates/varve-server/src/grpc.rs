@@ -42,6 +42,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tower::layer::util::{Identity, Stack};
 use varve_api::limits::MESSAGE_BYTES_MAX;
 use varve_api::log_v1::log_server::LogServer;
 use varve_api::v1::cluster_service_server::ClusterServiceServer;
@@ -49,12 +50,14 @@ use varve_api::v1::log_service_server::LogServiceServer;
 use varve_env::Env;
 
 use self::admission::Admission;
+use crate::SecurityConfig;
 use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
 use crate::limits::{
-    CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
-    PRODUCE_BYTES_ARRIVING_MAX, STREAM_WINDOW_BYTES,
+    CALLS_PER_CONNECTION_MAX, CONNECTION_AGE_GRACE, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX,
+    HEADERS_BYTES_MAX, KEEPALIVE, PRODUCE_BYTES_ARRIVING_MAX, STREAM_WINDOW_BYTES,
 };
+use crate::security::{GuardLayer, Security};
 use crate::topics::{ProducerIds, Topics};
 
 /// What the services share. Cheap to clone.
@@ -95,9 +98,20 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
         .prepare()
 }
 
-/// A server with every limit said, rather than left to what the library thinks.
-pub(crate) fn server() -> Server {
-    Server::builder()
+/// A server with every limit said, rather than left to what the library thinks. In the clear a connection lives as long as it
+/// likes.
+pub(crate) fn server(
+    security: Option<&Security>,
+    config: Option<&SecurityConfig>,
+) -> Server<Stack<GuardLayer, Identity>> {
+    let server = match config {
+        Some(config) => Server::builder()
+            .max_connection_age(config.connection_age_max)
+            .max_connection_age_grace(CONNECTION_AGE_GRACE),
+        None => Server::builder(),
+    };
+    server
+        .layer(GuardLayer::new(security.map(|security| security.authorizer.clone())))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_adaptive_window(Some(false))

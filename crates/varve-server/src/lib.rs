@@ -21,6 +21,7 @@ mod metadata_log;
 mod node;
 mod partitioner;
 mod seat;
+mod security;
 mod topics;
 
 pub use config::{AclFiles, ConfigError, NodeConfig, SecurityConfig};

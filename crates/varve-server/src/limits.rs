@@ -152,3 +152,6 @@ pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 
 /// When to try again after DISK_FULL.
 pub const DISK_FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// How long the calls of a connection that is too old may go on: streams then begin again on a new one.
+pub(crate) const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(60);

@@ -13,9 +13,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
+use tonic::transport::Server;
+use tower::layer::util::{Identity, Stack};
 use varve_api::v1;
 use varve_env::Env;
-use varve_net::{Mux, PeerClient, PeerIdentity, Protocol, serve_peer};
+use varve_env::net::Network;
+use varve_net::{
+    Connection, HelloError, Mux, PeerCheck, PeerClient, PeerIdentity, Protocol, TlsPeerNetwork,
+    TlsServiceNetwork, serve_peer,
+};
 use varve_record::NodeId;
 use varve_replica::{GroupMembers, Partition, Peers, WireNetwork};
 use varve_storage::Storage;
@@ -26,7 +32,8 @@ use crate::error::{FatalError, StartError, StopError};
 use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Servers, Shared, Workshop};
 use crate::identity::{FOUNDER, NodeFile};
 use crate::limits::{CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, PEER_CONNECTIONS_MAX};
-use crate::topics::{Defaults, ProducerIds, Slot, Topics};
+use crate::security::{Caller, GuardLayer, Security, may_be};
+use crate::topics::{Defaults, MetadataLog, ProducerIds, Slot, Topics};
 use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, metadata_log, seat};
 
 /// HTTP/2 connections that wait to be served.
@@ -60,6 +67,7 @@ pub struct Node {
     /// Tasks that end with the node.
     tasks: JoinSet<()>,
     fatal: watch::Sender<Option<FatalError>>,
+    security: Option<Security>,
 }
 
 /// What answers the connections of other nodes, once this one has a place.
@@ -67,6 +75,8 @@ pub struct Node {
 struct PeerSide {
     identity: PeerIdentity,
     peers: Peers,
+    /// The members' names, once the metadata are open.
+    metadata: Arc<OnceLock<MetadataLog>>,
 }
 
 impl Node {
@@ -81,10 +91,12 @@ impl Node {
     pub async fn start(env: Env, config: NodeConfig) -> Result<Self, StartError> {
         config.check()?;
         let fatal = watch::Sender::new(None);
+        let mut tasks = JoinSet::new();
+        let security = open_security(&env, &config, &mut tasks).await?;
         let storage = open_storage(&env, &config, &fatal).await?;
         let remembered = remembered(&env, &storage, &config).await?;
 
-        let mux = listen(&env, &config).await?;
+        let mux = listen(&env, &config, security.as_ref()).await?;
         let (rpc_addr, close_connections) = (mux.local_addr(), mux.close_token());
         let reached_at = config.advertise_addr.clone().unwrap_or_else(|| rpc_addr.to_string());
         let (health, drain) = (Health::new().await, Drain::default());
@@ -94,15 +106,15 @@ impl Node {
         let routes = door.clone().behind(outside);
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING_MAX);
         let stop_serving = CancellationToken::new();
-        let serving = serve(routes, incoming, stop_serving.clone(), fatal.clone());
+        let server = grpc::server(security.as_ref(), config.security.as_ref());
+        let serving = serve(server, routes, incoming, stop_serving.clone(), fatal.clone());
         let serving = AbortOnDropHandle::new(tokio::spawn(serving));
         let peer_side = Arc::new(OnceLock::new());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side)));
+        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone()));
         tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
-        let forwarder = Forwarder::new(Arc::clone(&env.network));
+        let forwarder = Forwarder::new(services_network(&env, security.as_ref()));
         let is_new = remembered.is_none();
         let found = find_place(&env, &storage, &config, &presence, &forwarder, remembered, init_requests);
         let NodeFile { identity, peers: known } = found.await?;
@@ -114,7 +126,7 @@ impl Node {
         }
 
         let addresses = AddressBook::new(known);
-        let peers = join_peers(&env, &config, &identity, &addresses, &peer_side)?;
+        let peers = join_peers(&env, &config, &identity, &addresses, &peer_side, security.as_ref())?;
         let metadata = metadata_log::Opener {
             env: &env,
             storage: &storage,
@@ -126,6 +138,10 @@ impl Node {
             forwarder: &forwarder,
         };
         let metadata = metadata.open().await?;
+        if let Some(side) = peer_side.get() {
+            // It is set once: this is the only place.
+            drop(side.metadata.set(metadata.clone()));
+        }
         // Whoever joins is spoken to as soon as it is seen, and should be able to hear then.
         if !founded {
             tasks.spawn(announce(presence.clone(), identity.clone()));
@@ -194,7 +210,15 @@ impl Node {
             serving,
             tasks,
             fatal,
+            security,
         })
+    }
+
+    /// Looks at once whether certificates and policy have changed on the disk, as it does now and then.
+    pub fn reload(&self) {
+        if let Some(security) = &self.security {
+            security.reload();
+        }
     }
 
     /// The address that is served on: with port 0 in the settings, the one that was free.
@@ -414,42 +438,73 @@ fn join_peers(
     identity: &NodeIdentity,
     addresses: &AddressBook,
     peer_side: &OnceLock<PeerSide>,
+    security: Option<&Security>,
 ) -> Result<Peers, StartError> {
     let cluster = identity.cluster_bytes();
     let cluster = cluster.ok_or_else(|| StartError::IdentityUnknown { dir: config.data_dir.clone() })?;
     let this = PeerIdentity { cluster, node: identity.node_id.get() };
-    let client =
-        PeerClient::new(Arc::clone(&env.network), Arc::clone(&env.entropy), this, addresses.for_peers());
+    let network = match security {
+        Some(Security { tls, peers, .. }) => {
+            let rule = peers.clone();
+            let check: PeerCheck = Arc::new(move |certificate| rule.check(certificate).map(drop));
+            Arc::new(TlsPeerNetwork::new(Arc::clone(&env.network), tls.clone(), check))
+        }
+        None => Arc::clone(&env.network),
+    };
+    let client = PeerClient::new(network, Arc::clone(&env.entropy), this, addresses.for_peers());
     let peers = Peers::new(identity.node_id, Arc::new(WireNetwork::new(client)));
     // It is set once: this is the only place.
-    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone() }));
+    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone(), metadata: Arc::default() }));
     Ok(peers)
 }
 
-async fn listen(env: &Env, config: &NodeConfig) -> Result<Mux, StartError> {
+async fn open_security(
+    env: &Env,
+    config: &NodeConfig,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<Security>, StartError> {
+    let Some(settings) = &config.security else { return Ok(None) };
+    let (security, watch) = Security::open(env, settings, &config.node_name).await?;
+    tasks.spawn(watch);
+    Ok(Some(security))
+}
+
+/// How the services of other nodes are reached.
+fn services_network(env: &Env, security: Option<&Security>) -> Arc<dyn Network> {
+    let network = Arc::clone(&env.network);
+    match security {
+        Some(security) => Arc::new(TlsServiceNetwork::new(network, security.tls.clone())),
+        None => network,
+    }
+}
+
+async fn listen(env: &Env, config: &NodeConfig, security: Option<&Security>) -> Result<Mux, StartError> {
     let addr = config.rpc_addr;
     let listener = env.network.bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
-    Mux::start(listener, config.listener, None).map_err(|source| StartError::Listen { addr, source })
+    let tls = security.map(|security| security.tls.clone());
+    Mux::start(listener, config.listener, tls).map_err(|source| StartError::Listen { addr, source })
 }
 
 /// Takes connections off the port, each to those who speak its protocol. A node that is about to stop takes no more clients,
 /// and goes on to take other nodes: what is under way may need them.
-async fn dispatch(mut mux: Mux, grpc: mpsc::Sender<GrpcConnection>, peer_side: Arc<OnceLock<PeerSide>>) {
+async fn dispatch(
+    mut mux: Mux,
+    grpc: mpsc::Sender<GrpcConnection>,
+    peer_side: Arc<OnceLock<PeerSide>>,
+    security: Option<Security>,
+) {
     let mut peers = JoinSet::new();
     while let Some(incoming) = mux.next().await {
         while peers.try_join_next().is_some() {}
+        let caller =
+            security.as_ref().map_or(Caller::Anyone, |security| security.caller(&incoming.connection));
         match incoming.protocol {
-            Protocol::Http2 => drop(grpc.send(GrpcConnection(incoming.connection)).await),
+            Protocol::Http2 => drop(grpc.send(GrpcConnection::new(incoming.connection, caller)).await),
             Protocol::Http1 if grpc.is_closed() => {}
             Protocol::Http1 => drop(tokio::spawn(http::refuse(incoming.connection))),
             Protocol::Peer => match peer_side.get() {
                 Some(side) if peers.len() < PEER_CONNECTIONS_MAX => {
-                    let PeerSide { identity, peers: handler } = side.clone();
-                    peers.spawn(async move {
-                        if let Err(error) = serve_peer(incoming.connection, identity, &handler).await {
-                            tracing::debug!(%error, "connection of another node ended");
-                        }
-                    });
+                    drop(peers.spawn(side.clone().serve(incoming.connection, caller)));
                 }
                 // Without a place this node has nothing to say to others, and over the limit nothing more.
                 _ => {}
@@ -458,16 +513,48 @@ async fn dispatch(mut mux: Mux, grpc: mpsc::Sender<GrpcConnection>, peer_side: A
     }
 }
 
+impl PeerSide {
+    /// Serves another node's connection until it ends.
+    async fn serve(self, connection: Connection, caller: Caller) {
+        let addr = connection.peer_addr();
+        let admit = |node| self.admit(node, &caller);
+        match serve_peer(connection, self.identity, &self.peers, admit).await {
+            Ok(()) => {}
+            Err(error @ HelloError::Refused { .. }) => {
+                tracing::warn!(target: "varve::audit", peer_addr = %addr, %error, "a node was refused");
+            }
+            Err(error) => tracing::debug!(%error, "connection of another node ended"),
+        }
+    }
+
+    /// Whether a caller may speak as a node: its certificate has to be that of the node of this number, as far as the metadata
+    /// tell.
+    fn admit(&self, node: u64, caller: &Caller) -> Result<(), String> {
+        let certified = match caller {
+            Caller::Anyone => return Ok(()),
+            Caller::Node { node, .. } => node,
+            Caller::Client { subject, .. } => {
+                return Err(format!("its certificate is that of client {subject:?}"));
+            }
+            Caller::Nobody { why, .. } => return Err(why.to_string()),
+        };
+        let state = self.metadata.get().map(|metadata| metadata.state());
+        let known = state.as_ref().and_then(|state| state.0.node(NodeId::new(node)));
+        may_be(certified.as_deref(), known.map(|node| node.name.as_str()))
+    }
+}
+
 /// Serves connections until told to stop, and then those that are open until they end.
 async fn serve(
+    server: Server<Stack<GuardLayer, Identity>>,
     routes: Routes,
     incoming: mpsc::Receiver<GrpcConnection>,
     stop: CancellationToken,
     fatal: watch::Sender<Option<FatalError>>,
 ) {
+    let mut server = server;
     let connections = ReceiverStream::new(incoming).map(Ok::<_, std::convert::Infallible>);
-    let served =
-        grpc::server().add_routes(routes).serve_with_incoming_shutdown(connections, stop.cancelled()).await;
+    let served = server.add_routes(routes).serve_with_incoming_shutdown(connections, stop.cancelled()).await;
     match served {
         Err(error) => fail(&fatal, FatalError::Server(error.to_string())),
         Ok(()) if !stop.is_cancelled() => fail(&fatal, FatalError::Server("the listener ended".to_owned())),

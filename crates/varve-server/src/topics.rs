@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason, meta};
+use varve_authz::Action;
 use varve_controller::{Command, Response, SettingsChange, TopicSettings};
 use varve_env::Env;
 use varve_record::Timestamp;
@@ -36,6 +37,7 @@ use crate::cluster::ClusterView;
 use crate::drain::Drain;
 use crate::error::{command_error, metadata_error, timed_out};
 use crate::limits::{CHANGE_TIMEOUT, FIRST_LEADER_TIMEOUT, METADATA_TIMEOUT};
+use crate::security::Call;
 use owner::Owner;
 
 /// The topics by name, in order.
@@ -115,10 +117,11 @@ impl Topics {
         self.known(name.as_str()).ok_or_else(|| not_found(&name, self.auto_create))
     }
 
-    /// A topic, made first where there is none and the server may make it.
-    pub(crate) async fn get_or_create(&self, name: &str) -> Result<Arc<Topic>, ApiError> {
+    /// A topic, made first where there is none, the server makes topics by itself, and the caller may make it.
+    pub(crate) async fn get_or_create(&self, call: &Call, name: &str) -> Result<Arc<Topic>, ApiError> {
         match self.get(name).await {
             Err(error) if error.reason == Reason::TopicNotFound && self.auto_create => {
+                call.authorize(Action::Create, name).await?;
                 self.ensure(NewTopic::named(TopicName::new(name)?)).await
             }
             found => found,

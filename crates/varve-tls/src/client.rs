@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -31,6 +32,8 @@ pub struct ClientTls(Arc<Shared>);
 
 struct Shared {
     settings: ClientTlsSettings,
+    /// Whether no certificate is shown.
+    is_anonymous: bool,
     config: RwLock<Arc<ClientConfig>>,
 }
 
@@ -48,8 +51,19 @@ impl ClientTls {
     /// # Errors
     /// The first file that is wrong.
     pub fn open(settings: ClientTlsSettings) -> Result<Self, TlsError> {
-        let config = RwLock::new(read(&settings.files)?);
-        Ok(Self(Arc::new(Shared { settings, config })))
+        let config = RwLock::new(read(&settings.files, false)?);
+        Ok(Self(Arc::new(Shared { settings, is_anonymous: false, config })))
+    }
+
+    /// A client that shows no certificate, and believes servers of these authorities. Blocks.
+    ///
+    /// # Errors
+    /// Where the file is wrong.
+    pub fn anonymous(ca: PathBuf, server_name: Option<String>) -> Result<Self, TlsError> {
+        let files = TlsFiles { cert: PathBuf::new(), key: PathBuf::new(), ca };
+        let config = RwLock::new(read(&files, true)?);
+        let settings = ClientTlsSettings { files, server_name };
+        Ok(Self(Arc::new(Shared { settings, is_anonymous: true, config })))
     }
 
     /// Reads the files again, for the connections that are made from now on. Blocks.
@@ -57,7 +71,7 @@ impl ClientTls {
     /// # Errors
     /// The first file that is wrong: then all stays as it is.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = read(&self.0.settings.files)?;
+        let config = read(&self.0.settings.files, self.0.is_anonymous)?;
         *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
@@ -93,8 +107,9 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
-    calling_servers(&certified_key(&files.cert, &files.key)?, &files.ca, &[])
+fn read(files: &TlsFiles, is_anonymous: bool) -> Result<Arc<ClientConfig>, TlsError> {
+    let shown = if is_anonymous { None } else { Some(certified_key(&files.cert, &files.key)?) };
+    calling_servers(shown.as_ref(), &files.ca, &[])
 }
 
 /// The host in `host:port`, as a certificate names it.

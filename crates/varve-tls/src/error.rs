@@ -88,10 +88,11 @@ impl HandshakeError {
     /// The same as an error of the connection, from which [`HandshakeError::find`] takes it again.
     #[must_use]
     pub fn into_io(self) -> io::Error {
-        match self {
-            Self::Io { source } => io::Error::new(source.kind(), source),
-            error => io::Error::new(io::ErrorKind::InvalidData, error),
-        }
+        let kind = match &self {
+            Self::Io { source } => source.kind(),
+            _ => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, self)
     }
 
     /// Says what an error of a connection means, where it is one of TLS.

@@ -2,7 +2,7 @@
 
 use crate::accept::{Accepted, Alpn};
 use crate::client::{first_byte_of, server_name};
-use crate::files::TlsFiles;
+use crate::files::{TlsFiles, read};
 use crate::material::{certified_key, revocation_lists, roots};
 use crate::verify::{CalledPeer, Either, by_authorities};
 use crate::{HandshakeError, PeerCertificate, TlsError};
@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use zeroize::Zeroizing;
 
 /// The lowest version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +71,12 @@ struct State {
     call_as_client: Arc<ClientConfig>,
     shown_to_clients: Arc<CertifiedKey>,
     shown_to_peers: Arc<CertifiedKey>,
+    /// What the files held, so that it is seen when they hold something else.
+    contents: Contents,
 }
+
+/// What some files hold.
+type Contents = Vec<Zeroizing<Vec<u8>>>;
 
 impl ServerTls {
     /// Reads the files. Blocks.
@@ -92,19 +98,21 @@ impl ServerTls {
         Ok(())
     }
 
+    /// Reads the files again where any of them holds something else than before; says whether. Blocks.
+    ///
+    /// # Errors
+    /// As [`ServerTls::reload`].
+    pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
+        if contents(&self.files())? == self.state().contents {
+            return Ok(false);
+        }
+        self.reload().map(|()| true)
+    }
+
     /// The files that it is made of, each once.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let ServerTlsSettings { server, peer, crl, .. } = &self.0.settings;
-        let mut files: Vec<PathBuf> = [server, peer]
-            .into_iter()
-            .flat_map(|files| [&files.cert, &files.key, &files.ca])
-            .cloned()
-            .collect();
-        files.extend(crl.clone());
-        files.sort();
-        files.dedup();
-        files
+        files(&self.0.settings)
     }
 
     /// The certificate that clients are shown, in DER, and the file that it is from.
@@ -199,6 +207,8 @@ impl fmt::Debug for ServerTls {
 impl State {
     fn read(settings: &ServerTlsSettings) -> Result<Self, TlsError> {
         let ServerTlsSettings { server, peer, crl, min_version } = settings;
+        // Before they are read for good: what comes between the two is then read again.
+        let contents = contents(&files(settings))?;
         let shown_to_clients = certified_key(&server.cert, &server.key)?;
         let shown_to_peers = certified_key(&peer.cert, &peer.key)?;
         let lists = crl.as_ref().map_or(Ok(Vec::new()), |file| revocation_lists(file))?;
@@ -225,7 +235,7 @@ impl State {
         accept.send_tls13_tickets = 0;
         let call_peer =
             calling_peers(&shown_to_peers, &peers).map_err(|error| unusable(&peer.cert, &error))?;
-        let call_as_client = calling_servers(&shown_to_peers, &server.ca, &lists)?;
+        let call_as_client = calling_servers(Some(&shown_to_peers), &server.ca, &lists)?;
         Ok(Self {
             accept: Arc::new(accept),
             peers,
@@ -233,6 +243,7 @@ impl State {
             call_as_client,
             shown_to_clients,
             shown_to_peers,
+            contents,
         })
     }
 }
@@ -252,9 +263,9 @@ fn calling_peers(
     Ok(Arc::new(config))
 }
 
-/// Calls servers, by the authorities in `ca`, with a certificate of one's own.
+/// Calls servers, by the authorities in `ca`, with a certificate of one's own if there is one.
 pub(crate) fn calling_servers(
-    shown: &Arc<CertifiedKey>,
+    shown: Option<&Arc<CertifiedKey>>,
     ca: &PathBuf,
     lists: &[CertificateRevocationListDer<'static>],
 ) -> Result<Arc<ClientConfig>, TlsError> {
@@ -267,15 +278,32 @@ pub(crate) fn calling_servers(
         .enforce_revocation_expiration()
         .build()
         .map_err(|error| unusable(&error))?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(TlsVersion::Tls12.and_above())
         .map_err(|error| unusable(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(shown))));
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match shown {
+        Some(shown) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(shown)))),
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![Alpn::HTTP2.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+fn contents(files: &[PathBuf]) -> Result<Contents, TlsError> {
+    files.iter().map(|file| read(file)).collect()
+}
+
+fn files(settings: &ServerTlsSettings) -> Vec<PathBuf> {
+    let ServerTlsSettings { server, peer, crl, .. } = settings;
+    let of = |files: &TlsFiles| [files.cert.clone(), files.key.clone(), files.ca.clone()];
+    let mut files = [of(server), of(peer)].concat();
+    files.extend(crl.clone());
+    files.sort();
+    files.dedup();
+    files
 }
 
 fn end_entity(certified: &CertifiedKey) -> Vec<u8> {

@@ -250,6 +250,8 @@ async fn converse(
         }
     };
     let ended: io::Result<()> = tokio::select! {
+        // The first call is among those that wait before anything is read: it is told why there is no answer.
+        biased;
         ended = write => ended,
         ended = read => ended,
     };

@@ -40,6 +40,14 @@ pub enum HelloError {
     /// The other side is of another cluster.
     #[error("the other side belongs to another cluster")]
     Cluster,
+    /// The other side is not let in.
+    #[error("the other side says that it is node {node}: {reason}")]
+    Refused {
+        /// What it says.
+        node: u64,
+        /// Why it is not believed.
+        reason: String,
+    },
     /// The other side is another node than it should be, or takes this one for another.
     #[error("node {expected} was expected, but node {found} is there")]
     Node {

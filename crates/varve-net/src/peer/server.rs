@@ -26,8 +26,8 @@ pub trait PeerHandler: Send + Sync + 'static {
     fn answer(&self, from: u64, lane: PeerLane, request: Bytes) -> BoxFuture<'static, Payload>;
 }
 
-/// Serves a connection that a peer has made, with the byte that tells peers still to be read, until it ends. The caller bounds
-/// how many there are.
+/// Serves a connection that a peer has made, with the byte that tells peers still to be read, until it ends. `admit` says whether
+/// the node that it names may come in. The caller bounds how many there are.
 ///
 /// # Errors
 /// Where the other side is no peer of this cluster, or breaks the protocol; the connection is then closed.
@@ -35,11 +35,13 @@ pub async fn serve_peer(
     mut stream: impl AsyncRead + AsyncWrite + Send + Unpin,
     this: PeerIdentity,
     handler: &dyn PeerHandler,
+    admit: impl FnOnce(u64) -> Result<(), String>,
 ) -> Result<(), HelloError> {
     let (from, lane) = match tokio::time::timeout(PEER_HELLO_TIMEOUT, welcome(&mut stream, this)).await {
         Ok(welcomed) => welcomed?,
         Err(_) => return Err(HelloError::Io(io::ErrorKind::TimedOut.into())),
     };
+    admit(from).map_err(|reason| HelloError::Refused { node: from, reason })?;
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reading = BufReader::with_capacity(READ_AHEAD_BYTES, reading);
     let (answers, mut outgoing) = mpsc::channel::<(u64, Payload)>(PEER_FLIGHTS_MAX);

@@ -41,7 +41,7 @@ async fn serve_once(this: PeerIdentity, address: &Address) -> oneshot::Receiver<
     let (ended, end) = oneshot::channel();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        drop(ended.send(serve_peer(stream, this, &Echo).await));
+        drop(ended.send(serve_peer(stream, this, &Echo, |_| Ok(())).await));
     });
     end
 }
@@ -98,7 +98,7 @@ async fn serve_until_stopped(address: &Address) -> (oneshot::Sender<()>, tokio::
     let serving = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         tokio::select! {
-            _ = serve_peer(stream, TWO, &Echo) => {}
+            _ = serve_peer(stream, TWO, &Echo, |_| Ok(())) => {}
             _ = stopped => {}
         }
     });

@@ -99,7 +99,7 @@ async fn serve(listener: Box<dyn Listener>, this: PeerIdentity, peers: Peers) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let peers = peers.clone();
-        connections.spawn(async move { serve_peer(stream, this, &peers).await });
+        connections.spawn(async move { serve_peer(stream, this, &peers, |_| Ok(())).await });
     }
 }
 

@@ -11,6 +11,7 @@ use varve_api::limits::CONSUME_BYTES_MAX;
 use varve_api::log_v1;
 use varve_api::log_v1::log_server::Log;
 use varve_api::v1;
+use varve_authz::Action;
 
 use super::Shared;
 use super::convert::status;
@@ -19,8 +20,8 @@ use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
 use super::route::{Away, Errand, Route, from_afar_read};
 use super::session::{BeyondTail, ReadRecord, Session};
-use crate::cluster::{may_forward, unforwarded, unforwarded_for};
 use crate::limits::AWAY_TIMEOUT;
+use crate::security::Call;
 use crate::topics::{NewTopic, Topic};
 
 /// The topic that the book's service is about. It is made when it is first used.
@@ -50,19 +51,19 @@ impl BookApi {
     async fn produce_one(
         &self,
         request: log_v1::ProduceRequest,
-        forward: bool,
+        call: &Call,
     ) -> Result<log_v1::ProduceResponse, ApiError> {
         self.topic().await?;
         let intake = Intake::new(&self.shared);
-        let produced = intake.produce(&self.shared, produce_request(request), forward).await?;
+        let produced = intake.produce(&self.shared, produce_request(request), call).await?;
         Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default() })
     }
 
-    async fn consume_one(&self, offset: u64, forward: bool) -> Result<log_v1::ConsumeResponse, ApiError> {
+    async fn consume_one(&self, offset: u64, call: &Call) -> Result<log_v1::ConsumeResponse, ApiError> {
         let request = consume_request(offset, Some(1));
-        let mut session = match self.session(request, BeyondTail::Refuse, forward).await? {
+        let mut session = match self.session(request, BeyondTail::Refuse, call.may_forward()).await? {
             Reader::Here(session) => session,
-            Reader::There(away) => return self.consume_there(offset, &away).await,
+            Reader::There(away) => return self.consume_there(offset, call, &away).await,
         };
         let mut piece = session.piece(CONSUME_BYTES_MAX).await?;
         if piece.is_empty() {
@@ -77,10 +78,15 @@ impl BookApi {
         }
     }
 
-    async fn consume_there(&self, offset: u64, away: &Away) -> Result<log_v1::ConsumeResponse, ApiError> {
+    async fn consume_there(
+        &self,
+        offset: u64,
+        call: &Call,
+        away: &Away,
+    ) -> Result<log_v1::ConsumeResponse, ApiError> {
         let mut book = self.shared.forwarder.book(&away.addr)?;
         let answer =
-            book.consume(unforwarded_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT)).boxed().await;
+            book.consume(call.hand_on_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT)).boxed().await;
         answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
     }
 
@@ -133,15 +139,15 @@ impl Log for BookApi {
         &self,
         request: Request<log_v1::ProduceRequest>,
     ) -> Result<Response<log_v1::ProduceResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        self.produce_one(request.into_inner(), forward).await.map(Response::new).map_err(status)
+        let call = Call::of(&request);
+        self.produce_one(request.into_inner(), &call).await.map(Response::new).map_err(status)
     }
 
     async fn consume(
         &self,
         request: Request<log_v1::ConsumeRequest>,
     ) -> Result<Response<log_v1::ConsumeResponse>, Status> {
-        self.consume_one(request.get_ref().offset, may_forward(request.metadata()))
+        self.consume_one(request.get_ref().offset, &Call::of(&request))
             .await
             .map(Response::new)
             .map_err(status)
@@ -152,23 +158,22 @@ impl Log for BookApi {
         request: Request<log_v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         // As in the book, a stream waits for its first record wherever that will be.
-        let offset = request.get_ref().offset;
-        let session = match self
-            .session(consume_request(offset, None), BeyondTail::Wait, may_forward(request.metadata()))
-            .await
-        {
-            Ok(Reader::Here(session)) => *session,
-            Ok(Reader::There(away)) => {
-                let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
-                let answers =
-                    book.consume_stream(unforwarded(log_v1::ConsumeRequest { offset })).boxed().await;
-                let answers = answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
-                let answers =
-                    answers.map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
-                return Ok(Response::new(answers.boxed()));
-            }
-            Err(error) => return Err(status(error)),
-        };
+        let (offset, call) = (request.get_ref().offset, Call::of(&request));
+        let session =
+            match self.session(consume_request(offset, None), BeyondTail::Wait, call.may_forward()).await {
+                Ok(Reader::Here(session)) => *session,
+                Ok(Reader::There(away)) => {
+                    let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
+                    let answers =
+                        book.consume_stream(call.hand_on(log_v1::ConsumeRequest { offset })).boxed().await;
+                    let answers =
+                        answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
+                    let answers = answers
+                        .map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
+                    return Ok(Response::new(answers.boxed()));
+                }
+                Err(error) => return Err(status(error)),
+            };
         let events = follow::stream(session, None, self.shared.drain.clone(), &self.shared.read_ahead);
         let responses = events.flat_map(|event| {
             let responses = match event {
@@ -178,7 +183,7 @@ impl Log for BookApi {
             };
             stream::iter(responses)
         });
-        Ok(Response::new(responses.boxed()))
+        Ok(Response::new(call.while_allowed(Action::Consume, TOPIC, responses).await))
     }
 
     async fn produce_stream(
@@ -186,11 +191,11 @@ impl Log for BookApi {
         request: Request<Streaming<log_v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         self.topic().await.map_err(status)?;
-        let forward = may_forward(request.metadata());
+        let call = Call::of(&request);
         let batches = request.into_inner().enumerate().map(|(place, message)| {
             message.map(|message| Numbered { request_id: place as u64, batch: produce_request(message) })
         });
-        let answers = pipeline::serve(&self.shared, batches, forward);
+        let answers = pipeline::serve(&self.shared, batches, call);
         let responses = answers.map(|answer| answer.and_then(book_answer).map_err(status));
         Ok(Response::new(until_error(responses).boxed()))
     }

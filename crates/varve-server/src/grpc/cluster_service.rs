@@ -11,6 +11,7 @@ use varve_api::error::{ApiError, Reason, meta};
 use varve_api::limits::TOPICS_PAGE_MAX;
 use varve_api::v1;
 use varve_api::v1::cluster_service_server::ClusterService;
+use varve_authz::Action;
 use varve_controller::Command;
 use varve_record::{NodeId, Offset};
 use varve_replica::GroupMembers;
@@ -18,9 +19,9 @@ use varve_replica::GroupMembers;
 use super::route::{Away, Errand, Route, from_afar};
 use super::settings::{as_change, from_wire};
 use super::{Shared, describe, health_report};
-use crate::cluster::{may_forward, unforwarded};
 use crate::error::{group_error, no_node, produce_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
+use crate::security::Call;
 use crate::topics::{NewTopic, Topic};
 
 /// How long a server that was asked to lead may take to begin.
@@ -40,7 +41,12 @@ impl ClusterApi {
         Self { shared }
     }
 
-    async fn create(&self, request: v1::CreateTopicRequest) -> Result<v1::CreateTopicResponse, ApiError> {
+    async fn create(
+        &self,
+        request: v1::CreateTopicRequest,
+        call: Call,
+    ) -> Result<v1::CreateTopicResponse, ApiError> {
+        call.authorize(Action::Create, &request.name).await?;
         let new = NewTopic {
             name: TopicName::new(&request.name)?,
             partitions: Some(request.partitions).filter(|partitions| *partitions > 0),
@@ -51,7 +57,8 @@ impl ClusterApi {
         Ok(v1::CreateTopicResponse { topic: Some(describe::of(&self.shared, &topic)) })
     }
 
-    fn list(&self, request: &v1::ListTopicsRequest) -> v1::ListTopicsResponse {
+    /// A page of the topics that the caller may see.
+    async fn list(&self, request: &v1::ListTopicsRequest, call: &Call) -> v1::ListTopicsResponse {
         let topics = self.shared.topics.all();
         let size = match request.page_size as usize {
             0 => TOPICS_PAGE_MAX,
@@ -62,25 +69,33 @@ impl ClusterApi {
             "" => Bound::Unbounded,
             last => Bound::Excluded(last),
         };
-        let mut rest = topics.range::<str, _>((after, Bound::Unbounded));
-        let page: Vec<_> = rest.by_ref().take(size).map(|(_, topic)| summary(topic)).collect();
-        let more = rest.next().is_some();
-        let last = page.last().filter(|_| more).map(|topic| topic.name.clone());
-        v1::ListTopicsResponse { topics: page, next_page_token: last.unwrap_or_default() }
+        let mut page: Vec<v1::TopicSummary> = Vec::new();
+        for (name, topic) in topics.range::<str, _>((after, Bound::Unbounded)) {
+            if !call.sees(name.as_str()).await {
+                continue;
+            }
+            if page.len() == size {
+                let last = page.last().map(|topic| topic.name.clone());
+                return v1::ListTopicsResponse { topics: page, next_page_token: last.unwrap_or_default() };
+            }
+            page.push(summary(topic));
+        }
+        v1::ListTopicsResponse { topics: page, next_page_token: String::new() }
     }
 
     async fn look_up(
         &self,
         request: v1::DescribeTopicRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<v1::DescribeTopicResponse, ApiError> {
+        call.authorize(Action::Describe, &request.name).await?;
         let topics = &self.shared.topics;
         let topic = if request.create_missing {
-            topics.get_or_create(&request.name).await?
+            topics.get_or_create(&call, &request.name).await?
         } else {
             topics.get(&request.name).await?
         };
-        let described = if forward {
+        let described = if call.may_forward() {
             describe::by_leaders(&self.shared, &topic).boxed().await
         } else {
             describe::of(&self.shared, &topic)
@@ -88,26 +103,43 @@ impl ClusterApi {
         Ok(v1::DescribeTopicResponse { topic: Some(described) })
     }
 
-    async fn alter(&self, request: v1::AlterTopicRequest) -> Result<v1::AlterTopicResponse, ApiError> {
+    async fn alter(
+        &self,
+        request: v1::AlterTopicRequest,
+        call: Call,
+    ) -> Result<v1::AlterTopicResponse, ApiError> {
+        call.authorize(Action::Alter, &request.name).await?;
         let name = TopicName::new(&request.name)?;
         let change = as_change(from_wire(request.settings)?);
         let topic = self.shared.topics.alter(name, request.partitions, change).await?;
         Ok(v1::AlterTopicResponse { topic: Some(describe::of(&self.shared, &topic)) })
     }
 
+    async fn delete(
+        &self,
+        request: v1::DeleteTopicRequest,
+        call: Call,
+    ) -> Result<v1::DeleteTopicResponse, ApiError> {
+        call.authorize(Action::Delete, &request.name).await?;
+        self.shared.topics.delete(TopicName::new(&request.name)?).await?;
+        Ok(v1::DeleteTopicResponse {})
+    }
+
     async fn trim(
         &self,
         request: v1::TrimTopicRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<v1::TrimTopicResponse, ApiError> {
+        call.authorize(Action::Trim, &request.topic).await?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let partition = match self.shared.to_leader(&topic, request.partition, Errand::new(forward)).await? {
-            Route::Here(partition) => partition,
-            Route::There(away) => {
-                let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
-                return answered(cluster.trim_topic(unforwarded(request)).boxed().await, &away);
-            }
-        };
+        let partition =
+            match self.shared.to_leader(&topic, request.partition, Errand::new(call.may_forward())).await? {
+                Route::Here(partition) => partition,
+                Route::There(away) => {
+                    let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
+                    return answered(cluster.trim_topic(call.hand_on(request)).boxed().await, &away);
+                }
+            };
         let before = Offset::new(request.before_offset);
         let progress = partition.progress();
         if before > progress.high_watermark {
@@ -129,7 +161,12 @@ impl ClusterApi {
     }
 
     /// Gives a newcomer its place. A name stands for one node at a time: that of a node that runs is not given away.
-    async fn take_in(&self, request: v1::JoinClusterRequest) -> Result<v1::JoinClusterResponse, ApiError> {
+    async fn take_in(
+        &self,
+        request: v1::JoinClusterRequest,
+        call: Call,
+    ) -> Result<v1::JoinClusterResponse, ApiError> {
+        call.authorize_node(&request.name)?;
         let view = &self.shared.view;
         let present = view.presence.addresses(&view.identity.cluster_id);
         let by_gossip = present.values().find(|node| node.name == request.name).map(|node| node.id);
@@ -169,7 +206,7 @@ impl ClusterApi {
     async fn transfer(
         &self,
         request: v1::TransferLeadershipRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<v1::TransferLeadershipResponse, ApiError> {
         if let Some(to) = request.to
             && self.shared.view.state().0.node(NodeId::new(to)).is_none()
@@ -177,25 +214,26 @@ impl ClusterApi {
             return Err(no_node(NodeId::new(to)));
         }
         if request.topic.is_empty() {
-            self.transfer_controller(request, forward).await
+            self.transfer_controller(request, call).await
         } else {
-            self.transfer_partition(request, forward).await
+            self.transfer_partition(request, call).await
         }
     }
 
     async fn transfer_partition(
         &self,
         request: v1::TransferLeadershipRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<v1::TransferLeadershipResponse, ApiError> {
         let topic = self.shared.topics.get(&request.topic).await?;
-        let partition = match self.shared.to_leader(&topic, request.partition, Errand::new(forward)).await? {
-            Route::Here(partition) => partition,
-            Route::There(away) => {
-                let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
-                return answered(cluster.transfer_leadership(unforwarded(request)).boxed().await, &away);
-            }
-        };
+        let partition =
+            match self.shared.to_leader(&topic, request.partition, Errand::new(call.may_forward())).await? {
+                Route::Here(partition) => partition,
+                Route::There(away) => {
+                    let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
+                    return answered(cluster.transfer_leadership(call.hand_on(request)).boxed().await, &away);
+                }
+            };
         let members = partition.members().map_err(group_error)?;
         let to = heir(&members, self.shared.view.this(), &self.shared.view.alive(), request.to)?;
         partition.transfer_leadership(to).await.map_err(group_error)?;
@@ -205,7 +243,7 @@ impl ClusterApi {
     async fn transfer_controller(
         &self,
         request: v1::TransferLeadershipRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<v1::TransferLeadershipResponse, ApiError> {
         let view = &self.shared.view;
         let leader = view.controller_leader();
@@ -213,14 +251,14 @@ impl ClusterApi {
             ApiError::new(Reason::NoLeader, "the controller has no leader at present: wait")
         })?;
         if leader != view.this() {
-            let addr = view.addresses.rpc_addr(leader).filter(|_| forward);
+            let addr = view.addresses.rpc_addr(leader).filter(|_| call.may_forward());
             let not_here = || {
                 ApiError::new(Reason::NotLeader, format!("node {leader} leads the controller"))
                     .with(meta::LEADER_ID, leader)
             };
             let away = Away { node: leader, addr: addr.ok_or_else(not_here)? };
             let mut cluster = self.shared.forwarder.cluster(&away.addr)?;
-            return answered(cluster.transfer_leadership(unforwarded(request)).boxed().await, &away);
+            return answered(cluster.transfer_leadership(call.hand_on(request)).boxed().await, &away);
         }
         let members = view.metadata.members();
         let to = heir(&members, view.this(), &view.alive(), request.to)?;
@@ -273,8 +311,8 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::GetClusterHealthRequest>,
     ) -> Result<Response<v1::GetClusterHealthResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        Ok(Response::new(health_report::of(&self.shared, forward).boxed().await))
+        let call = Call::of(&request);
+        Ok(Response::new(health_report::of(&self.shared, call.may_forward()).boxed().await))
     }
 
     async fn init_cluster(
@@ -289,7 +327,8 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::JoinClusterRequest>,
     ) -> Result<Response<v1::JoinClusterResponse>, Status> {
-        let place = self.take_in(request.into_inner()).await;
+        let call = Call::of(&request);
+        let place = self.take_in(request.into_inner(), call).await;
         place.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
@@ -297,8 +336,8 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::TransferLeadershipRequest>,
     ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        let led = self.transfer(request.into_inner(), forward).await;
+        let call = Call::of(&request);
+        let led = self.transfer(request.into_inner(), call).await;
         led.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
@@ -314,22 +353,27 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::CreateTopicRequest>,
     ) -> Result<Response<v1::CreateTopicResponse>, Status> {
-        self.create(request.into_inner()).await.map(Response::new).map_err(|error| self.shared.status(error))
+        let call = Call::of(&request);
+        self.create(request.into_inner(), call)
+            .await
+            .map(Response::new)
+            .map_err(|error| self.shared.status(error))
     }
 
     async fn list_topics(
         &self,
         request: Request<v1::ListTopicsRequest>,
     ) -> Result<Response<v1::ListTopicsResponse>, Status> {
-        Ok(Response::new(self.list(request.get_ref())))
+        let call = Call::of(&request);
+        Ok(Response::new(self.list(request.get_ref(), &call).await))
     }
 
     async fn describe_topic(
         &self,
         request: Request<v1::DescribeTopicRequest>,
     ) -> Result<Response<v1::DescribeTopicResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        self.look_up(request.into_inner(), forward)
+        let call = Call::of(&request);
+        self.look_up(request.into_inner(), call)
             .await
             .map(Response::new)
             .map_err(|error| self.shared.status(error))
@@ -339,25 +383,28 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<v1::AlterTopicRequest>,
     ) -> Result<Response<v1::AlterTopicResponse>, Status> {
-        self.alter(request.into_inner()).await.map(Response::new).map_err(|error| self.shared.status(error))
+        let call = Call::of(&request);
+        self.alter(request.into_inner(), call)
+            .await
+            .map(Response::new)
+            .map_err(|error| self.shared.status(error))
     }
 
     async fn delete_topic(
         &self,
         request: Request<v1::DeleteTopicRequest>,
     ) -> Result<Response<v1::DeleteTopicResponse>, Status> {
-        let name =
-            TopicName::new(&request.get_ref().name).map_err(|error| self.shared.status(error.into()))?;
-        self.shared.topics.delete(name).await.map_err(|error| self.shared.status(error))?;
-        Ok(Response::new(v1::DeleteTopicResponse {}))
+        let call = Call::of(&request);
+        let deleted = self.delete(request.into_inner(), call).await;
+        deleted.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
     async fn trim_topic(
         &self,
         request: Request<v1::TrimTopicRequest>,
     ) -> Result<Response<v1::TrimTopicResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        let trimmed = self.trim(request.into_inner(), forward).await;
+        let call = Call::of(&request);
+        let trimmed = self.trim(request.into_inner(), call).await;
         trimmed.map(Response::new).map_err(|error| self.shared.status(error))
     }
 }

@@ -8,26 +8,38 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 use varve_net::Connection;
 
+use crate::security::Caller;
+
 /// A connection that speaks HTTP/2.
 #[derive(Debug)]
-pub(crate) struct GrpcConnection(pub(crate) Connection);
+pub(crate) struct GrpcConnection {
+    connection: Connection,
+    caller: Caller,
+}
+
+impl GrpcConnection {
+    pub(crate) fn new(connection: Connection, caller: Caller) -> Self {
+        Self { connection, caller }
+    }
+}
 
 impl Connected for GrpcConnection {
-    /// Nothing that a call would ask of its connection yet.
-    type ConnectInfo = ();
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
 }
 
 impl AsyncRead for GrpcConnection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+        Pin::new(&mut self.get_mut().connection).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for GrpcConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+        Pin::new(&mut self.get_mut().connection).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -35,18 +47,18 @@ impl AsyncWrite for GrpcConnection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.get_mut().connection).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.connection.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+        Pin::new(&mut self.get_mut().connection).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().connection).poll_shutdown(cx)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use varve_api::error::ApiError;
 use varve_api::v1;
+use varve_authz::Action;
 use varve_env::Env;
 use varve_record::{
     BATCH_BYTES_MAX, Batch, BatchBuilder, Compression, HeaderRef, Limits, Offset, ProducerEpoch, ProducerId,
@@ -16,9 +17,9 @@ use super::Shared;
 use super::convert::{acks, from_wire_time, produce_response, wire_acks};
 use super::route::{Away, Errand, Place, Route, from_afar, moved};
 use super::workshop::{Effort, Workshop};
-use crate::cluster::unforwarded;
 use crate::error::{batch_error, build_error, invalid, overloaded, produce_error, push_error, timed_out};
 use crate::limits::CHANGE_TIMEOUT;
+use crate::security::Call;
 use crate::topics::{Topic, Topics};
 
 /// Turns requests into batches: the edge where what a client sent is checked, once.
@@ -44,10 +45,16 @@ impl Intake {
         Self { topics, env, workshop }
     }
 
-    /// Checks a request. The topic is made if there is none and the server may make it.
-    pub(crate) async fn prepare(&self, request: v1::ProduceRequest) -> Result<Prepared, ApiError> {
+    /// Checks a request, and whether its caller may append. The topic is made if there is none, where the server makes topics
+    /// by itself and the caller may make it.
+    pub(crate) async fn prepare(
+        &self,
+        call: &Call,
+        request: v1::ProduceRequest,
+    ) -> Result<Prepared, ApiError> {
+        call.authorize(Action::Produce, &request.topic).await?;
         let acks = acks(request.acks)?;
-        let topic = self.topics.get_or_create(&request.topic).await?;
+        let topic = self.topics.get_or_create(call, &request.topic).await?;
         let place = Place::choose(topic, &request)?;
         let limits = place.limits();
         let expected_offset = request.expected_offset.map(Offset::new);
@@ -66,22 +73,22 @@ impl Intake {
         &self,
         shared: &Shared,
         request: v1::ProduceRequest,
-        forward: bool,
+        call: &Call,
     ) -> Result<v1::ProduceResponse, ApiError> {
         // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory: before it is
         // looked at, for which many may have to wait.
         let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(held_bytes(&request)) else {
             return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
         };
-        let prepared = self.prepare(request).await?;
-        let errand = Errand::new(forward);
+        let prepared = self.prepare(call, request).await?;
+        let errand = Errand::new(call.may_forward());
         loop {
             let Place { topic, number } = &prepared.place;
             let outcome = match shared.to_leader(topic, *number, errand).await? {
                 Route::Here(partition) => prepared.place.produce(&partition, prepared.produce.clone()).await,
                 Route::There(away) => tokio::select! {
                     biased;
-                    answer = hand_on(shared, &away, prepared.clone().into_request()) => answer,
+                    answer = hand_on(shared, call, &away, prepared.clone().into_request()) => answer,
                     () = shared.moved_from(&prepared.place, away.node) => Err(moved(&prepared.place, away.node)),
                 },
             };
@@ -182,11 +189,12 @@ impl Place {
 
 async fn hand_on(
     shared: &Shared,
+    call: &Call,
     away: &Away,
     request: v1::ProduceRequest,
 ) -> Result<v1::ProduceResponse, ApiError> {
     let mut log = shared.forwarder.log(&away.addr)?;
-    let answer = tokio::time::timeout(CHANGE_TIMEOUT, log.produce(unforwarded(request)).boxed()).await;
+    let answer = tokio::time::timeout(CHANGE_TIMEOUT, log.produce(call.hand_on(request)).boxed()).await;
     let answer = answer.map_err(|_| timed_out(format!("node {}", away.node), CHANGE_TIMEOUT))?;
     answer.map(tonic::Response::into_inner).map_err(|status| from_afar(&status, away))
 }

@@ -13,6 +13,7 @@ use varve_api::prost_types;
 use varve_api::time::duration_from_proto;
 use varve_api::v1;
 use varve_api::v1::log_service_server::LogService;
+use varve_authz::Action;
 use varve_record::{Offset, Timestamp};
 use varve_replica::Partition;
 
@@ -23,9 +24,9 @@ use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
 use super::route::{Away, Errand, Route, from_afar_read};
 use super::session::{BeyondTail, Session, within_freshness};
-use crate::cluster::{may_forward, unforwarded, unforwarded_for};
 use crate::error::{invalid, read_error, timed_out};
 use crate::limits::{AWAY_TIMEOUT, CHANGE_TIMEOUT};
+use crate::security::Call;
 
 /// The data plane.
 #[derive(Clone, Debug)]
@@ -41,20 +42,22 @@ impl LogApi {
     async fn consume_one(
         &self,
         request: v1::ConsumeRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<v1::ConsumeResponse, ApiError> {
+        call.authorize(Action::Consume, &request.topic).await?;
         let max_wait = max_wait(request.max_wait.as_ref())?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let partition = match self.shared.to_reader(&topic, request.partition, Errand::new(forward)).await? {
-            Route::Here(partition) => partition,
-            Route::There(away) => {
-                let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(
-                    log.consume(unforwarded_for(request, max_wait + AWAY_TIMEOUT)).boxed().await,
-                    &away,
-                );
-            }
-        };
+        let partition =
+            match self.shared.to_reader(&topic, request.partition, Errand::new(call.may_forward())).await? {
+                Route::Here(partition) => partition,
+                Route::There(away) => {
+                    let mut log = self.shared.forwarder.log(&away.addr)?;
+                    return answered(
+                        log.consume(call.hand_on_for(request, max_wait + AWAY_TIMEOUT)).boxed().await,
+                        &away,
+                    );
+                }
+            };
         let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
         let piece = session.piece(CONSUME_BYTES_MAX).await?;
         if !piece.is_empty() || session.ended() || max_wait.is_zero() {
@@ -76,41 +79,45 @@ impl LogApi {
     async fn consume_many(
         &self,
         request: v1::ConsumeStreamRequest,
-        forward: bool,
+        call: Call,
     ) -> Result<BoxStream<'static, Result<v1::ConsumeStreamResponse, Status>>, ApiError> {
+        let name = request.read.as_ref().map(|read| read.topic.clone()).unwrap_or_default();
+        call.authorize(Action::Consume, &name).await?;
         let heartbeat = heartbeat(request.heartbeat_interval.as_ref())?;
         let read = request.read.as_ref().ok_or_else(|| invalid("read", "say what to read"))?;
         let topic = self.shared.topics.get(&read.topic).await?;
-        let partition = match self.shared.to_reader(&topic, read.partition, Errand::new(forward)).await? {
-            Route::Here(partition) => partition,
-            Route::There(away) => {
-                let mut log = self.shared.forwarder.log(&away.addr)?;
-                let answers = answered(log.consume_stream(unforwarded(request)).boxed().await, &away)?;
-                let answers =
-                    answers.map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
-                return Ok(answers.boxed());
-            }
-        };
+        let partition =
+            match self.shared.to_reader(&topic, read.partition, Errand::new(call.may_forward())).await? {
+                Route::Here(partition) => partition,
+                Route::There(away) => {
+                    let mut log = self.shared.forwarder.log(&away.addr)?;
+                    let answers = answered(log.consume_stream(call.hand_on(request)).boxed().await, &away)?;
+                    let answers = answers
+                        .map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
+                    return Ok(answers.boxed());
+                }
+            };
         let read = request.read.unwrap_or_default();
         let session = Session::open(&self.shared, topic, partition, read, BeyondTail::Refuse).await?;
         let events = follow::stream(session, heartbeat, self.shared.drain.clone(), &self.shared.read_ahead);
         let shared = self.shared.clone();
         let responses =
             events.map(move |event| event.map(event_response).map_err(|error| shared.status(error)));
-        Ok(responses.boxed())
+        Ok(call.while_allowed(Action::Consume, &name, responses).await)
     }
 
-    async fn tail(
-        &self,
-        request: v1::GetTailRequest,
-        forward: bool,
-    ) -> Result<v1::GetTailResponse, ApiError> {
+    async fn tail(&self, request: v1::GetTailRequest, call: Call) -> Result<v1::GetTailResponse, ApiError> {
+        call.authorize(Action::Describe, &request.topic).await?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let partition = match self.shared.to_reader(&topic, request.partition, Errand::new(forward)).await? {
+        let partition = match self
+            .shared
+            .to_reader(&topic, request.partition, Errand::new(call.may_forward()))
+            .await?
+        {
             Route::Here(partition) => partition,
             Route::There(away) => {
                 let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.get_tail(unforwarded_for(request, AWAY_TIMEOUT)).boxed().await, &away);
+                return answered(log.get_tail(call.hand_on_for(request, AWAY_TIMEOUT)).boxed().await, &away);
             }
         };
         let level = consistency(request.consistency)?;
@@ -155,9 +162,9 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let forward = may_forward(request.metadata());
+        let call = Call::of(&request);
         let intake = Intake::new(&self.shared);
-        let produced = intake.produce(&self.shared, request.into_inner(), forward).await;
+        let produced = intake.produce(&self.shared, request.into_inner(), &call).await;
         produced.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
@@ -165,12 +172,12 @@ impl LogService for LogApi {
         &self,
         request: Request<Streaming<v1::ProduceStreamRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        let forward = may_forward(request.metadata());
+        let call = Call::of(&request);
         let batches = request.into_inner().map(|message| {
             let v1::ProduceStreamRequest { request_id, batch } = message?;
             Ok(Numbered { request_id, batch: batch.unwrap_or_default() })
         });
-        let answers = pipeline::serve(&self.shared, batches, forward);
+        let answers = pipeline::serve(&self.shared, batches, call);
         let shared = self.shared.clone();
         let responses = answers.map(move |answer| match answer {
             Ok(answer) => Ok(stream_response(&shared, answer)),
@@ -183,8 +190,8 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ConsumeRequest>,
     ) -> Result<Response<v1::ConsumeResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        let read = self.consume_one(request.into_inner(), forward).await;
+        let call = Call::of(&request);
+        let read = self.consume_one(request.into_inner(), call).await;
         read.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
@@ -192,8 +199,8 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::ConsumeStreamRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
-        let forward = may_forward(request.metadata());
-        let read = self.consume_many(request.into_inner(), forward).await;
+        let call = Call::of(&request);
+        let read = self.consume_many(request.into_inner(), call).await;
         read.map(Response::new).map_err(|error| self.shared.status(error))
     }
 
@@ -201,8 +208,8 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::GetTailRequest>,
     ) -> Result<Response<v1::GetTailResponse>, Status> {
-        let forward = may_forward(request.metadata());
-        let tail = self.tail(request.into_inner(), forward).await;
+        let call = Call::of(&request);
+        let tail = self.tail(request.into_inner(), call).await;
         tail.map(Response::new).map_err(|error| self.shared.status(error))
     }
 

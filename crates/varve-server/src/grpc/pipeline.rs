@@ -25,6 +25,7 @@ use super::route::{Away, Errand, Place, Route};
 use crate::drain::Drain;
 use crate::error::invalid;
 use crate::limits::{DRAIN_PAUSE, DRAIN_READ_MAX, STREAM_BATCHES_IN_FLIGHT_MAX, STREAM_BYTES_IN_FLIGHT_MAX};
+use crate::security::Call;
 use crate::topics::Topic;
 
 /// Most partitions without a leader that a stream remembers.
@@ -50,7 +51,7 @@ pub(crate) struct Answer {
 pub(crate) fn serve<S>(
     shared: &Shared,
     batches: S,
-    forward: bool,
+    call: Call,
 ) -> impl Stream<Item = Result<Answer, ApiError>> + use<S>
 where
     S: Stream<Item = Result<Numbered, Status>> + Send + 'static,
@@ -62,7 +63,7 @@ where
     let reader = Reader {
         shared: shared.clone(),
         intake: Intake::new(shared),
-        forward,
+        call,
         relays: BTreeMap::new(),
         leaderless: BTreeSet::new(),
         places: Arc::new(Semaphore::new(STREAM_BATCHES_IN_FLIGHT_MAX)),
@@ -99,8 +100,8 @@ struct Held {
 struct Reader {
     shared: Shared,
     intake: Intake,
-    /// Whether batches may be handed on.
-    forward: bool,
+    /// Who sends them, and whether they may be handed on.
+    call: Call,
     /// Streams to other nodes, by address.
     relays: BTreeMap<String, Relay>,
     /// Partitions that a batch has waited for a leader of, and in vain. Those that follow do not wait: they would hold up the
@@ -179,7 +180,7 @@ impl Reader {
         &mut self,
         batch: v1::ProduceRequest,
     ) -> Result<(Outcome, (OwnedSemaphorePermit, OwnedSemaphorePermit)), ApiError> {
-        let prepared = self.intake.prepare(batch).await?;
+        let prepared = self.intake.prepare(&self.call, batch).await?;
         let of_stream = Arc::clone(&self.stream_room).acquire_many_owned(prepared.bytes).await;
         let of_server = Arc::clone(&self.shared.room).acquire_many_owned(prepared.bytes).await;
         let (Ok(of_stream), Ok(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
@@ -201,7 +202,7 @@ impl Reader {
     /// Waits for the leader of a partition, unless that was in vain before.
     async fn leader_of(&mut self, topic: &Topic, number: u32) -> Result<Route, ApiError> {
         let id = topic.slot(number)?.0;
-        let errand = Errand::new(self.forward);
+        let errand = Errand::new(self.call.may_forward());
         let has_waited = self.leaderless.contains(&id);
         let errand = if has_waited { errand.that_has_waited() } else { errand };
         let route = self.shared.to_leader(topic, number, errand).await;
@@ -216,8 +217,9 @@ impl Reader {
     /// The stream to another node: batches for the same one follow each other.
     fn relay(&mut self, away: Away) -> &Relay {
         self.relays.retain(|_, relay| !relay.is_closed());
-        let forwarder = &self.shared.forwarder;
-        self.relays.entry(away.addr.clone()).or_insert_with(|| Relay::open(forwarder.clone(), away))
+        let (forwarder, call) = (&self.shared.forwarder, &self.call);
+        let open = || Relay::open(forwarder.clone(), call.clone(), away.clone());
+        self.relays.entry(away.addr.clone()).or_insert_with(open)
     }
 
     /// Returns once the node is draining and the client has been silent for a moment.

@@ -12,8 +12,9 @@ use varve_record::NodeId;
 
 use super::Shared;
 use super::route::{Away, Place, from_afar, moved};
-use crate::cluster::{Forwarder, unforwarded};
+use crate::cluster::Forwarder;
 use crate::limits::STREAM_BATCHES_IN_FLIGHT_MAX;
+use crate::security::Call;
 
 /// What becomes of a batch that was handed on.
 pub(crate) type Relayed = oneshot::Receiver<Result<v1::ProduceResponse, ApiError>>;
@@ -27,9 +28,9 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn open(forwarder: Forwarder, away: Away) -> Self {
+    pub(crate) fn open(forwarder: Forwarder, call: Call, away: Away) -> Self {
         let (batches, queue) = mpsc::channel(STREAM_BATCHES_IN_FLIGHT_MAX);
-        drop(tokio::spawn(run(forwarder, away, queue)));
+        drop(tokio::spawn(run(forwarder, call, away, queue)));
         Self { batches }
     }
 
@@ -63,14 +64,19 @@ pub(crate) async fn settle(
     }
 }
 
-async fn run(forwarder: Forwarder, away: Away, mut queue: mpsc::Receiver<(v1::ProduceRequest, Answer)>) {
+async fn run(
+    forwarder: Forwarder,
+    call: Call,
+    away: Away,
+    mut queue: mpsc::Receiver<(v1::ProduceRequest, Answer)>,
+) {
     let (requests, sent) = mpsc::channel(STREAM_BATCHES_IN_FLIGHT_MAX);
     let mut waiting = VecDeque::new();
     let error = match forwarder.log(&away.addr) {
         Err(error) => error,
         Ok(mut log) => {
             // The answer's headers may come only when the first batch is there.
-            let opening = log.produce_stream(unforwarded(ReceiverStream::new(sent)));
+            let opening = log.produce_stream(call.hand_on(ReceiverStream::new(sent)));
             match converse(opening, requests, &mut queue, &mut waiting, &away).await {
                 Ok(()) => return,
                 Err(error) => error,

@@ -4,6 +4,7 @@
 
 mod book;
 mod bounded;
+mod certificates;
 mod cluster;
 mod cluster_health;
 mod consume;
@@ -16,6 +17,7 @@ mod produce;
 mod produce_stream;
 mod repair;
 mod replace;
+mod security;
 mod stale;
 mod support;
 mod switchboard;

@@ -1,0 +1,62 @@
+//! Certificates that change on the disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use varve_cert::Description;
+use varve_env::Env;
+use varve_tls::ServerTls;
+
+/// How often it is said that a certificate ends before long.
+const SAY_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Takes over what the files hold, every so often and when asked to. What is wrong is said once, and changes nothing.
+pub(super) async fn certificates(env: Env, tls: ServerTls, every: Duration, asked: Arc<Notify>) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut wrong = None;
+    let mut said = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = asked.notified() => {}
+            _ = ticks.tick() => {}
+        }
+        let files = tls.clone();
+        match env.blocking.run(move || files.reload_if_changed()).await {
+            Ok(false) => wrong = None,
+            Ok(true) => {
+                (wrong, said) = (None, None);
+                tracing::info!("the certificates were read again: new connections go by them");
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if wrong.as_ref() != Some(&error) {
+                    tracing::error!(
+                        error,
+                        "the certificates have changed and cannot be used: the ones before stay in use"
+                    );
+                    wrong = Some(error);
+                }
+            }
+        }
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(env.clock.now_unix_ms().unsigned_abs());
+        let is_due = said.is_none_or(|said| now.duration_since(said).is_ok_and(|since| since >= SAY_AGAIN));
+        if is_due {
+            said = Some(now);
+            for (file, certificate) in [tls.shown_to_clients(), tls.shown_to_peers()] {
+                say_what_is_wrong(&file, &certificate, now);
+            }
+        }
+    }
+}
+
+fn say_what_is_wrong(file: &PathBuf, certificate: &[u8], now: SystemTime) {
+    let Ok(description) = Description::of(certificate, now) else { return };
+    for finding in description.findings {
+        tracing::warn!(file = %file.display(), not_after = %description.not_after, %finding, "certificate: replace it");
+    }
+}

@@ -1,0 +1,440 @@
+//! Who is let in, and what they may do.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use varve_api::error::{ApiError, Reason, meta};
+use varve_api::v1;
+use varve_api::v1::cluster_service_client::ClusterServiceClient;
+use varve_api::v1::log_service_client::LogServiceClient;
+use varve_api::v1::produce_stream_response::Result as StreamResult;
+use varve_authz::{RPCS, Requirement};
+use varve_env::disk::FaultyDisk;
+use varve_env::{Env, SeededEntropy, net::TcpNetwork};
+use varve_gossip::{MemoryNetwork, Tags};
+use varve_net::{PeerClient, PeerIdentity, PeerLane, TlsPeerNetwork};
+use varve_server::{Discovery, Node, NodeConfig, StartError};
+use varve_tls::{HandshakeError, ServerTls, ServerTlsSettings, TlsFiles, TlsVersion};
+
+use crate::certificates::{Certificates, connect, connect_with};
+use crate::support::{TOPIC, config, consume_from, env_on, refused, stream_from, values, within};
+use crate::test_cluster::{LOOK, until};
+
+async fn secured(certificates: &Certificates) -> Node {
+    let mut settings = config();
+    certificates.secure(&mut settings);
+    within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await.unwrap()
+}
+
+fn addr(node: &Node) -> String {
+    node.rpc_addr().to_string()
+}
+
+async fn log(node: &Node, files: TlsFiles) -> LogServiceClient<Channel> {
+    LogServiceClient::new(within(connect(&addr(node), files)).await.unwrap())
+}
+
+async fn cluster(node: &Node, files: TlsFiles) -> ClusterServiceClient<Channel> {
+    ClusterServiceClient::new(within(connect(&addr(node), files)).await.unwrap())
+}
+
+/// Messages as they are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buf.copy_to_bytes(buf.remaining())))
+    }
+}
+
+/// What a call with an empty request comes to: the code of its refusal, or of the first answer in its stream.
+async fn code_of(channel: &Channel, method: &str) -> Code {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::try_from(format!("/{method}")).unwrap();
+    let requests = futures::stream::iter([Bytes::new()]);
+    let answers = match within(client.streaming(tonic::Request::new(requests), path, Raw)).await {
+        Ok(answers) => answers,
+        Err(status) => return status.code(),
+    };
+    match within(answers.into_inner().message()).await {
+        Err(status) => status.code(),
+        Ok(message) if method == "varve.v1.LogService/ProduceStream" => in_stream(&message.unwrap()),
+        Ok(_) => Code::Ok,
+    }
+}
+
+/// A batch of a produce stream is refused in the stream.
+fn in_stream(message: &Bytes) -> Code {
+    let answer: v1::ProduceStreamResponse = prost::Message::decode(message.clone()).unwrap();
+    match answer.result.unwrap() {
+        StreamResult::Ack(_) => Code::Ok,
+        StreamResult::Error(error) => ApiError::from(error).reason.code(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_is_taken_of_those_who_may_make_it_and_of_nobody_else() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let anonymous = varve_tls::ClientTls::anonymous(certificates.path("ca.pem"), None).unwrap();
+    let unknown = within(connect_with(&addr(&node), anonymous)).await.unwrap();
+    let nobody = within(connect(&addr(&node), certificates.client("nobody"))).await.unwrap();
+    let root = within(connect(&addr(&node), certificates.client("root"))).await.unwrap();
+    let peer = within(connect(&addr(&node), certificates.node("node-2"))).await.unwrap();
+    for rule in RPCS {
+        // What is let in is answered, or refused for what the empty request lacks.
+        let is_in = |code: Code| !matches!(code, Code::Unauthenticated | Code::PermissionDenied);
+        let (unknown, nobody) = (code_of(&unknown, rule.method).await, code_of(&nobody, rule.method).await);
+        let (root, peer) = (code_of(&root, rule.method).await, code_of(&peer, rule.method).await);
+        let is_anyones = rule.requirement == Requirement::Anyone;
+        assert!(
+            if is_anyones { is_in(unknown) } else { unknown == Code::Unauthenticated },
+            "{rule:?}: {unknown}"
+        );
+        match rule.requirement {
+            Requirement::Anyone | Requirement::Authenticated => assert!(is_in(nobody), "{rule:?}: {nobody}"),
+            Requirement::Peer | Requirement::Allowed(..) => {
+                assert_eq!(nobody, Code::PermissionDenied, "{rule:?}");
+            }
+        }
+        let is_peers = rule.requirement == Requirement::Peer;
+        assert!(if is_peers { root == Code::PermissionDenied } else { is_in(root) }, "{rule:?}: {root}");
+        // A node takes its own place alone, and the empty request names none.
+        assert!(if is_peers { peer == Code::PermissionDenied } else { is_in(peer) }, "{rule:?}: {peer}");
+    }
+    let mut peer = ClusterServiceClient::new(peer);
+    let itself = v1::JoinClusterRequest {
+        name: "node-2".to_owned(),
+        rpc_addr: "127.0.0.1:1".to_owned(),
+        ..Default::default()
+    };
+    within(peer.join_cluster(itself)).await.unwrap();
+    assert_eq!(code_of(&unknown, "varve.v1.LogService/NoSuchCall").await, Code::Unauthenticated);
+    assert_eq!(code_of(&root, "varve.v1.LogService/NoSuchCall").await, Code::Unimplemented);
+}
+
+#[test]
+fn the_table_of_calls_has_every_call_of_the_protocol() {
+    let sets = [varve_api::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let mut methods = Vec::new();
+    for set in sets {
+        let set: prost_types::FileDescriptorSet = prost::Message::decode(set).unwrap();
+        for file in set.file {
+            for service in &file.service {
+                let named = |method: &prost_types::MethodDescriptorProto| {
+                    format!("{}.{}/{}", file.package(), service.name(), method.name())
+                };
+                methods.extend(service.method.iter().map(named));
+            }
+        }
+    }
+    assert!(methods.len() > 20, "{methods:?}");
+    for method in methods {
+        assert!(RPCS.iter().any(|rule| rule.method == method), "{method} is missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_denied_hears_what_decided() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let mut log = log(&node, certificates.client("writer")).await;
+    let error = refused(within(log.produce(values(&["x"]))).await, Reason::PermissionDenied);
+    // It may append, and not make the topic.
+    assert_eq!(error.metadata.get(meta::ACTION).map(String::as_str), Some("create"), "{error}");
+    let mut root = cluster(&node, certificates.client("root")).await;
+    within(root.create_topic(v1::CreateTopicRequest { name: TOPIC.to_owned(), ..Default::default() }))
+        .await
+        .unwrap();
+    within(log.produce(values(&["x"]))).await.unwrap();
+    let error = refused(within(log.consume(consume_from(0))).await, Reason::PermissionDenied);
+    let said = |key: &str| error.metadata.get(key).cloned().unwrap_or_default();
+    assert_eq!((said(meta::SUBJECT), said(meta::OBJECT)), ("writer".to_owned(), TOPIC.to_owned()));
+    assert!(said(meta::RULE).contains("no rule of"), "{error}");
+    // Topics that one may not see are not shown.
+    let mut reader = cluster(&node, certificates.client("reader")).await;
+    let mut nobody = cluster(&node, certificates.client("nobody")).await;
+    let listed = async |cluster: &mut ClusterServiceClient<Channel>| {
+        within(cluster.list_topics(v1::ListTopicsRequest::default())).await.unwrap().into_inner().topics.len()
+    };
+    assert_eq!((listed(&mut reader).await, listed(&mut nobody).await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_reaches_streams_that_are_open() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let mut root = log(&node, certificates.client("root")).await;
+    within(root.produce(values(&["one"]))).await.unwrap();
+    let mut reader = log(&node, certificates.client("reader")).await;
+    let mut stream = within(reader.consume_stream(stream_from(0))).await.unwrap().into_inner();
+    assert!(within(stream.message()).await.unwrap().is_some());
+
+    certificates.write("policy.csv", "p, root, *, *\np, reader, events\n");
+    node.reload();
+    within(root.produce(values(&["two"]))).await.unwrap();
+    let still = within(stream.message()).await.unwrap().expect("a policy that is wrong changes nothing");
+    assert!(still.batch.is_some());
+
+    certificates.write("policy.csv", "p, root, *, *\n");
+    node.reload();
+    let end = loop {
+        match within(stream.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ends with the reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ApiError::from_status(&end).reason, Reason::PermissionDenied, "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_are_not_good_are_told_so() {
+    let certificates = Certificates::new();
+    let (good, revoked) = (certificates.client("root"), certificates.client("revoked"));
+    let mut settings = config();
+    let mut security = certificates.security("node-1");
+    security.tls.crl = Some(certificates.revoke(&revoked));
+    settings.security = Some(security);
+    let node = within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await.unwrap();
+    let addr = addr(&node);
+    let said = async |files: TlsFiles| match within(connect(&addr, files)).await {
+        Err(HandshakeError::Refused { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(said(revoked).await.contains("revoked"));
+    assert!(said(certificates.expired_client("late")).await.contains("expired"));
+    assert!(said(certificates.foreign_client("root")).await.contains("does not trust"));
+    let distrustful = TlsFiles { ca: certificates.path("other-ca.pem"), ..good.clone() };
+    match within(connect(&addr, distrustful)).await {
+        Err(HandshakeError::Untrusted { reason }) => {
+            assert!(reason.contains("none of the authorities"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
+    let by_another_name = addr.replace("127.0.0.1", "localhost");
+    match within(connect(&by_another_name, good.clone())).await {
+        Err(HandshakeError::Untrusted { reason }) => assert!(reason.contains("localhost"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    within(connect(&addr, good)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_read_again_without_a_restart() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let before = within(connect(&addr(&node), certificates.client("root"))).await.unwrap();
+    let mut open = ClusterServiceClient::new(before);
+    within(open.get_servers(v1::GetServersRequest {})).await.unwrap();
+    // From now on another authority is trusted, too.
+    let both = [certificates.path("ca.pem"), certificates.path("other-ca.pem")];
+    let both = both.map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    let foreign = certificates.foreign_client("root");
+    assert!(within(connect(&addr(&node), foreign.clone())).await.is_err());
+    let own = certificates.path("ca.pem");
+    let ours = std::fs::read_to_string(&own).unwrap();
+    certificates.write("own-ca.pem", &ours);
+    certificates.write("ca.pem", &both);
+    node.reload();
+    let foreign = TlsFiles { ca: certificates.path("own-ca.pem"), ..foreign };
+    until(async || (connect(&addr(&node), foreign.clone()).await.is_ok(), "the new authority is trusted"))
+        .await;
+    // A file that is wrong changes nothing.
+    certificates.write("ca.pem", "nothing");
+    node.reload();
+    tokio::time::sleep(LOOK).await;
+    within(connect(&addr(&node), foreign)).await.unwrap();
+    within(open.get_servers(v1::GetServersRequest {})).await.unwrap();
+}
+
+/// Tries to speak as a node, and to be heard.
+async fn speak_as_peer(node: &Node, files: TlsFiles) -> Result<Bytes, String> {
+    let settings =
+        ServerTlsSettings { server: files.clone(), peer: files, crl: None, min_version: TlsVersion::Tls13 };
+    let tls = ServerTls::open(settings).unwrap();
+    let network = TlsPeerNetwork::new(Arc::new(TcpNetwork), tls, Arc::new(|_| Ok(())));
+    let identity = node.identity();
+    let cluster: Vec<u8> = (0..16)
+        .map(|at| u8::from_str_radix(&identity.cluster_id.replace('-', "")[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let this = PeerIdentity { cluster: cluster.try_into().unwrap(), node: 2 };
+    let addr = node.rpc_addr().to_string();
+    let addresses = Arc::new(move |_| Some(addr.clone()));
+    let client = PeerClient::new(Arc::new(network), Arc::new(SeededEntropy::new(1)), this, addresses);
+    let asked =
+        client.call(identity.node_id.get(), PeerLane::Control, Bytes::from_static(b"anything").into());
+    within(asked).await.map_err(|error| error.reason.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_certificate_never_speaks_raft() {
+    // One authority for nodes and clients: what the certificate says counts.
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    speak_as_peer(&node, certificates.node("node-2")).await.unwrap();
+    for files in [certificates.client("root"), certificates.stranger("node-2")] {
+        speak_as_peer(&node, files).await.expect_err("the connection ends without an answer");
+    }
+    // One for each: what the clients' has issued is a client's, whatever it says.
+    let nodes = Certificates::new();
+    let mut settings = config();
+    let mut security = certificates.security("node-1");
+    security.tls.peer = nodes.node("node-1");
+    settings.security = Some(security);
+    let node = within(Node::start(env_on(&FaultyDisk::new(2)), settings)).await.unwrap();
+    speak_as_peer(&node, nodes.node("node-2")).await.unwrap();
+    for files in [certificates.client("root"), certificates.node("node-2")] {
+        let files = TlsFiles { ca: nodes.path("ca.pem"), ..files };
+        speak_as_peer(&node, files).await.expect_err("there is no connection");
+    }
+    // And a node's is no better than that of a client whom the policy knows, where it is asked as one.
+    within(connect(&addr(&node), TlsFiles { ca: certificates.path("ca.pem"), ..nodes.node("node-2") }))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_its_certificates_does_not_start() {
+    let certificates = Certificates::new();
+    let start = async |security| {
+        let settings = NodeConfig { security: Some(security), ..config() };
+        match within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await {
+            Err(error @ StartError::Certificate { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let another = start(certificates.security("node-9")).await;
+    assert!(another.contains("it is that of node node-9, and this one is node-1"), "{another}");
+    let mut clients = certificates.security("node-1");
+    clients.tls.peer = certificates.client("root");
+    let clients = start(clients).await;
+    assert!(clients.contains("it names no node"), "{clients}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_speaks_in_the_clear_to_tls_and_the_reverse_is_told_and_others_are_served() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let mut curl = TcpStream::connect(node.rpc_addr()).await.unwrap();
+    curl.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    within(curl.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("https"), "{answer}");
+    for bytes in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"\x01", b"\0\0\0\0", b"\x16\x03\x01\xff\xff"] {
+        let mut stream = TcpStream::connect(node.rpc_addr()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut rest = Vec::new();
+        // Closed, be it by an alert, an end or a reset.
+        drop(within(stream.read_to_end(&mut rest)).await);
+        assert!(rest.len() < 64, "{rest:?}");
+    }
+    within(connect(&addr(&node), certificates.client("root"))).await.unwrap();
+
+    let clear = within(Node::start(env_on(&FaultyDisk::new(2)), config())).await.unwrap();
+    match within(connect(&addr(&clear), certificates.client("root"))).await {
+        Err(HandshakeError::Io { .. } | HandshakeError::NoTls) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Three nodes that are secured, with gossip's double.
+async fn three(certificates: &Certificates) -> BTreeMap<usize, Node> {
+    let gossip = MemoryNetwork::new();
+    let mut nodes = BTreeMap::new();
+    for number in 1..=3_usize {
+        let name = format!("node-{number}");
+        let gossip_addr = SocketAddr::from(([127, 0, 0, 1], 1000 + number as u16));
+        let membership = gossip.join(name.clone(), gossip_addr, Tags::new());
+        let mut settings = NodeConfig {
+            node_name: name,
+            bootstrap: number == 1,
+            discovery: Discovery::Given(Arc::new(membership)),
+            replacement_delay: Duration::from_secs(3600),
+            ..config()
+        };
+        certificates.secure(&mut settings);
+        let env: Env = env_on(&FaultyDisk::new(number as u64));
+        nodes.insert(number, within(Node::start(env, settings)).await.unwrap());
+    }
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_speak_through_tls_and_hand_calls_on_in_their_callers_name() {
+    let certificates = Certificates::new();
+    let nodes = three(&certificates).await;
+    let root = certificates.client("root");
+    let mut admin = cluster(&nodes[&1], root.clone()).await;
+    let create = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 3, ..Default::default() };
+    until(async || {
+        drop(admin.clone().create_topic(create.clone()).await);
+        let asked = v1::DescribeTopicRequest { name: TOPIC.to_owned(), ..Default::default() };
+        let described = admin.clone().describe_topic(asked).await;
+        let is_whole = described.is_ok_and(|topic| {
+            let partitions = topic.into_inner().topic.unwrap().partitions;
+            partitions.iter().all(|partition| partition.replicas.len() == 3 && partition.leader.is_some())
+        });
+        (is_whole, "the topic has three replicas")
+    })
+    .await;
+    let (writer, nobody) = (certificates.client("writer"), certificates.client("nobody"));
+    let mut taken = 0;
+    for node in nodes.values() {
+        let (mut writing, mut denied) = (log(node, writer.clone()).await, log(node, nobody.clone()).await);
+        for partition in 0..3 {
+            let request = v1::ProduceRequest { partition: Some(partition), ..values(&["x"]) };
+            within(writing.produce(request.clone())).await.unwrap();
+            taken += 1;
+            refused(within(denied.produce(request)).await, Reason::PermissionDenied);
+        }
+    }
+    assert_eq!(taken, 9, "each node has handed on what another leads");
+    let mut tails = 0;
+    for partition in 0..3 {
+        let request = v1::GetTailRequest { topic: TOPIC.to_owned(), partition, ..Default::default() };
+        let mut reading = log(&nodes[&2], root.clone()).await;
+        tails += within(reading.get_tail(request)).await.unwrap().into_inner().high_watermark;
+    }
+    assert!(tails <= 9);
+    drop(within(admin.get_cluster_health(v1::GetClusterHealthRequest {})).await.unwrap());
+}
