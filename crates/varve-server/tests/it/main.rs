@@ -16,6 +16,7 @@ mod produce;
 mod produce_stream;
 mod repair;
 mod replace;
+mod rpc_table;
 mod stale;
 mod support;
 mod switchboard;
