@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::action::Action;
-use crate::limits::{LINE_BYTES_MAX, ROLE_DEPTH_MAX, RULES_MAX, SUBJECT_BYTES_MAX};
+use crate::limits::{BRACKETS_DEEP_MAX, LINE_BYTES_MAX, ROLE_DEPTH_MAX, RULES_MAX, SUBJECT_BYTES_MAX};
 
 /// A model or policy that is refused as a whole, with the line that is wrong.
 #[derive(Debug)]
@@ -198,6 +198,9 @@ pub enum Problem {
         /// What stands there.
         word: String,
     },
+    /// A matcher is too long, or nested too deep.
+    #[error("a matcher has at most {LINE_BYTES_MAX} bytes, brackets {BRACKETS_DEEP_MAX} deep, and no `!!`")]
+    MatcherTooDeep,
     /// Roles are defined, and the matcher does not ask for them.
     #[error("roles are defined, and the matcher does not ask for them: it needs g(r.sub, p.sub)")]
     RolesUnused,

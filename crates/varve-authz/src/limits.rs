@@ -6,7 +6,10 @@ pub const POLICY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most bytes of a model file.
 pub const MODEL_FILE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Most bytes of a line of either.
+/// Deepest brackets of a matcher. The engine reads them by recursion, and has no bound of its own.
+pub(crate) const BRACKETS_DEEP_MAX: usize = 16;
+
+/// Most bytes of a line of either, and of a matcher that goes over several.
 pub const LINE_BYTES_MAX: usize = 1024;
 
 /// Most rules and role links together.

@@ -68,7 +68,6 @@ pub const RPCS: &[RpcRule] = &[
     allowed("log.v1.Log/ProduceStream", Action::Produce, ObjectOf::DefaultTopic),
     rpc("log.v1.Log/GetServers", Requirement::Authenticated),
     rpc("grpc.health.v1.Health/Check", Requirement::Anyone),
-    rpc("grpc.health.v1.Health/List", Requirement::Anyone),
     rpc("grpc.health.v1.Health/Watch", Requirement::Anyone),
     rpc("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Requirement::Authenticated),
 ];

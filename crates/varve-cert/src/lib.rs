@@ -14,6 +14,7 @@ mod describe;
 mod describe_list;
 mod directory;
 mod identity;
+mod inspect;
 mod issue;
 mod names;
 mod node_uri;
@@ -30,6 +31,7 @@ pub use directory::{
     REVOCATIONS_FILE, Written, read,
 };
 pub use identity::{IdentityError, SUBJECT_URI_BYTES_MAX, Subject, node_of, subject_of};
+pub use inspect::{BLOCKS_MAX, InspectError, Inspected, certificates, inspect};
 pub use issue::{ClientRequest, Issued, PrivateKeyPem, ServerRequest};
 pub use names::{CLUSTER_NAME_BYTES_MAX, ClusterName, InvalidName, NODE_NAME_BYTES_MAX, NodeName};
 pub use node_uri::{InvalidNodeUri, NODE_URI_SCHEME, NodeUri};

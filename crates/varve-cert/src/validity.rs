@@ -16,7 +16,7 @@ pub struct Validity(Duration);
 
 /// A time that is too short or too long for what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is good for at least {min_hours} hours and at most {max_days} days")]
+#[error("{what} is good for at least {min_hours}h and at most {max_days}d")]
 pub struct InvalidValidity {
     what: &'static str,
     min_hours: u64,
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(Validity::of_authority(days(3652)), Ok(Validity::AUTHORITY));
         assert_eq!(Validity::of_revocations(days(30)), Ok(Validity::REVOCATIONS));
         let said = Validity::of_certificate(days(9999)).unwrap_err().to_string();
-        assert_eq!(said, "a certificate is good for at least 1 hours and at most 1826 days");
+        assert_eq!(said, "a certificate is good for at least 1h and at most 1826d");
         Validity::of_certificate(Duration::from_secs(3599)).unwrap_err();
         Validity::of_authority(HOUR).unwrap_err();
         Validity::of_revocations(days(367)).unwrap_err();

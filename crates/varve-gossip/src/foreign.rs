@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use memberlist_core::bytes::BytesMut;
 use memberlist_core::proto::{EncryptionAlgorithm, SecretKey};
@@ -26,7 +26,7 @@ const ROUNDS_MIN: u32 = 3;
 /// Notices peers that use another key.
 #[derive(Debug)]
 pub(crate) struct KeyWatch {
-    keys: Vec<SecretKey>,
+    keys: RwLock<Vec<SecretKey>>,
     /// Where the keys were read, for whoever is to compare them.
     file: Option<PathBuf>,
     state: Mutex<State>,
@@ -46,7 +46,11 @@ struct State {
 impl KeyWatch {
     pub(crate) fn new(keys: Vec<SecretKey>, file: Option<PathBuf>) -> Arc<Self> {
         let (state, confirmed) = (Mutex::default(), watch::Sender::new(None));
-        Arc::new(Self { keys, file, state, confirmed })
+        Arc::new(Self { keys: RwLock::new(keys), file, state, confirmed })
+    }
+
+    pub(crate) fn set_keys(&self, keys: Vec<SecretKey>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// Looks at what is encrypted of a message; `asked` where this node opened the connection.
@@ -104,7 +108,7 @@ impl KeyWatch {
         let opens = |key: &SecretKey| {
             EncryptionAlgorithm::NoPadding.decrypt(key, nonce, b"", &mut BytesMut::from(sealed)).is_ok()
         };
-        self.keys.iter().any(opens)
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).iter().any(opens)
     }
 
     fn file_name(&self) -> std::path::Display<'_> {

@@ -24,6 +24,7 @@ use crate::conflict::NameWatch;
 use crate::foreign::KeyWatch;
 use crate::joiner::Joiner;
 use crate::roster::Roster;
+use crate::rotation::Rotation;
 use crate::settings::{self, SerfDelegate, SerfNode, SerfTransport};
 use crate::tags::LEAVING_KEY;
 use crate::{GossipConfig, Member, MemberStatus, Membership, SetTagsError, Tags};
@@ -56,6 +57,8 @@ pub struct Gossip {
     roster: Arc<Roster>,
     names: Arc<NameWatch>,
     keys: Arc<KeyWatch>,
+    /// Has the key file looked at.
+    look_at_keys: Arc<Notify>,
     /// One change of tags at a time, so that the last one asked for is the last one told.
     tags: tokio::sync::Mutex<()>,
     stop: watch::Sender<bool>,
@@ -93,6 +96,12 @@ impl Gossip {
         tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)));
         let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names.clone(), keys.clone());
         tasks.spawn(until(&stop, joiner.run()));
+        let look_at_keys = Arc::new(Notify::new());
+        if let Some(file) = config.key_file.clone() {
+            let (serf, watch, asked) = (serf.clone(), keys.clone(), look_at_keys.clone());
+            let rotation = Rotation { file, in_use: config.keys.clone(), serf, watch, asked };
+            tasks.spawn(until(&stop, rotation.run()));
+        }
         Ok(Self {
             first: Member {
                 name: config.name,
@@ -104,6 +113,7 @@ impl Gossip {
             roster,
             names,
             keys,
+            look_at_keys,
             tags: tokio::sync::Mutex::new(()),
             stop,
             tasks: Mutex::new(tasks),
@@ -182,6 +192,10 @@ impl Membership for Gossip {
             Ok(())
         }
         .boxed()
+    }
+
+    fn reload_keys(&self) {
+        self.look_at_keys.notify_one();
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

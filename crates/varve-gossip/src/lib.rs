@@ -22,6 +22,7 @@ mod member;
 mod membership;
 mod memory;
 mod roster;
+mod rotation;
 mod settings;
 mod tags;
 

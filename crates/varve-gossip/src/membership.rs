@@ -27,6 +27,9 @@ pub trait Membership: Send + Sync + fmt::Debug + 'static {
     /// The node has left or is shut down.
     fn set_tags(&self, tags: Tags) -> BoxFuture<'_, Result<(), SetTagsError>>;
 
+    /// Looks at once whether the key file holds other keys, as it does every few seconds.
+    fn reload_keys(&self) {}
+
     /// Leaves for good: the others forget the member instead of waiting for its return. Only for a node that is
     /// decommissioned; one that stops calls [`Membership::shutdown`] alone. Takes a few seconds at most. What cannot be told
     /// to the others in that time they find out as a failure.

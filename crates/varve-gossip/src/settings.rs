@@ -69,9 +69,13 @@ pub(crate) fn transport(
 
 /// What tells messages under these keys from others.
 pub(crate) fn key_watch(config: &GossipConfig) -> Arc<KeyWatch> {
-    let (primary, others) = config.keys.primary_and_others();
-    let keys = std::iter::once(primary).chain(others).map(secret).collect();
-    KeyWatch::new(keys, config.key_file.clone())
+    KeyWatch::new(secrets(&config.keys), config.key_file.clone())
+}
+
+/// The keys of a ring, the one to encrypt with first.
+pub(crate) fn secrets(ring: &GossipKeyRing) -> Vec<SecretKey> {
+    let (primary, others) = ring.primary_and_others();
+    std::iter::once(primary).chain(others).map(secret).collect()
 }
 
 /// How serf behaves.

@@ -214,8 +214,9 @@ impl Node {
         })
     }
 
-    /// Looks at once whether certificates and policy have changed on the disk, as it does now and then.
+    /// Looks at once whether certificates, policy and gossip keys have changed on the disk, as it does every few seconds.
     pub fn reload(&self) {
+        self.view.presence.reload_keys();
         if let Some(security) = &self.security {
             security.reload();
         }

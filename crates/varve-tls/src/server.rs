@@ -15,7 +15,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -266,11 +266,11 @@ fn calling_peers(
 /// Calls servers, by the authorities in `ca`, with a certificate of one's own if there is one.
 pub(crate) fn calling_servers(
     shown: Option<&Arc<CertifiedKey>>,
-    ca: &PathBuf,
+    ca: &Path,
     lists: &[CertificateRevocationListDer<'static>],
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let unusable =
-        |reason: &dyn fmt::Display| TlsError::Unusable { file: ca.clone(), reason: reason.to_string() };
+        |reason: &dyn fmt::Display| TlsError::Unusable { file: ca.to_owned(), reason: reason.to_string() };
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(roots(ca)?, Arc::clone(&provider))
         .with_crls(lists.iter().cloned())

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use varve_api::TopicName;
 
 use crate::commands::{
-    bench, cluster, completion, consume, context, dev, gossip, health, produce, server, topic, verify,
-    version,
+    acl, bench, cert, cluster, completion, consume, context, dev, gossip, health, produce, server, topic,
+    verify, version,
 };
 use crate::context::{ContextName, Target};
 use crate::failure::Failure;
@@ -74,6 +74,12 @@ pub(crate) enum Command {
     /// Make the key that gossip between servers is encrypted with
     #[command(subcommand)]
     Gossip(gossip::GossipCommand),
+    /// Make certificates for servers and clients, show them, and take them back
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
+    /// Look at a policy: who may do what
+    #[command(subcommand)]
+    Acl(acl::AclCommand),
     /// Name clusters, and select the one that commands talk to
     #[command(subcommand)]
     Context(context::ContextCommand),

@@ -1,6 +1,8 @@
 //! The commands, a module each.
 
+pub(crate) mod acl;
 pub(crate) mod bench;
+pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod connection;
@@ -38,6 +40,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Topic(command) => block_on(None, topic::run(command, verbosity)),
         Command::Cluster(command) => block_on(None, cluster::run(command, verbosity)),
         Command::Gossip(command) => gossip::run(command, verbosity),
+        Command::Cert(command) => cert::run(command, verbosity),
+        Command::Acl(command) => acl::run(command),
         Command::Context(command) => context::run(command, verbosity),
         Command::Health(args) => block_on(None, health::run(args)),
         Command::Verify(args) => verify::run(&args, verbosity),

@@ -150,6 +150,9 @@ fn hint_of(error: &ApiError) -> Option<String> {
                 .into()
         }
         Reason::TlsFailed => return TlsProblem::of(error).and_then(tls_hint).map(Into::into),
+        Reason::PermissionDenied => {
+            "ask whoever keeps the policy for a rule that allows it; `varve acl check` explains a decision".into()
+        }
         Reason::Unauthenticated => {
             "show a certificate that the cluster's CA has issued, with --tls-cert-file and --tls-key-file".into()
         }
@@ -181,7 +184,7 @@ fn hint_of(error: &ApiError) -> Option<String> {
 fn tls_hint(problem: TlsProblem) -> Option<&'static str> {
     Some(match problem {
         TlsProblem::ServerUntrusted => {
-            "--tls-ca-file names the CA that is trusted, --tls-server-name a name that the servers' certificates have"
+            "--tls-ca-file names the CA that is trusted, --tls-server-name a name that the servers' certificates have; `varve cert show` reads certificates"
         }
         TlsProblem::ClientRefused => {
             "--tls-cert-file and --tls-key-file name the certificate that is shown: take one that the cluster's CA has issued"

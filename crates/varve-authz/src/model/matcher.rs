@@ -4,6 +4,7 @@
 //! its functions end the process on a bad pattern. So a matcher here is comparisons and two functions, known to be harmless.
 
 use crate::error::Problem;
+use crate::limits::{BRACKETS_DEEP_MAX, LINE_BYTES_MAX};
 
 const OPERATORS: [&str; 8] = ["==", "!=", "&&", "||", "!", "(", ")", ","];
 
@@ -33,6 +34,7 @@ const SUBJECT_BINDERS: [&str; 7] = [
 impl Uses {
     pub(super) fn of(matcher: &str) -> Result<Self, Problem> {
         let tokens = tokens(matcher)?;
+        refuse_if_deep(matcher, &tokens)?;
         let has = |wanted: &str| {
             let wanted: Vec<&str> = wanted.split(' ').collect();
             tokens.windows(wanted.len()).any(|window| window == wanted)
@@ -52,6 +54,24 @@ impl Uses {
             binds_subject: binds_subject(&tokens),
         })
     }
+}
+
+fn refuse_if_deep(matcher: &str, tokens: &[&str]) -> Result<(), Problem> {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for token in tokens {
+        match *token {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    let twice_not = tokens.windows(2).any(|two| two == ["!", "!"]);
+    if matcher.len() > LINE_BYTES_MAX || deepest > BRACKETS_DEEP_MAX || twice_not {
+        return Err(Problem::MatcherTooDeep);
+    }
+    Ok(())
 }
 
 /// Whether the matcher is several conditions of which each has to hold, and one of them binds the subject. Where it is said in

@@ -86,6 +86,15 @@ fn what_is_wrong_is_told_with_its_line() {
         (changed("r.act == p.act", "r.act == 'x'"), "line 15: \"'\" cannot stand in a matcher"),
         (changed("r.act == p.act", "r.act == \"x"), "line 15: \"\\\"\" cannot stand in a matcher"),
         (changed("r.act == p.act", "{loop {}}"), "line 15: \"{\" cannot stand in a matcher"),
+        (
+            changed("r.act == p.act", &format!("{}r.act == p.act{}", "(".repeat(16), ")".repeat(16))),
+            "line 15: a matcher has at most",
+        ),
+        (changed("r.act == p.act", "!!(r.act == p.act)"), "line 15: a matcher has at most"),
+        (
+            changed("m = ", &format!("m = {}", "r.obj == p.obj || \\\n".repeat(100))),
+            "line 15: a matcher has at most",
+        ),
         (changed("r = sub", "r\u{7} = sub"), "line 3: the line holds control characters"),
         (changed("[matchers]", &"x".repeat(2000)), "line 14: the line has more than 1024 bytes"),
     ] {

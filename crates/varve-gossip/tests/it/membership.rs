@@ -1,5 +1,8 @@
 //! Who is seen by whom, as nodes come, change, fail, leave and return.
 
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -286,6 +289,65 @@ async fn keys_are_rotated_by_rings() {
     c.set_tags(tags.clone()).await.unwrap();
     until(&b, "c's tags", |members| members.iter().any(|m| m.name == "c" && m.tags == tags)).await;
     stop([b, c]).await;
+}
+
+/// Puts keys into a file as a whole, the first to encrypt with.
+fn write_keys(path: &Path, keys: &[&GossipKey]) {
+    let new = path.with_extension("new");
+    drop(std::fs::remove_file(&new));
+    keys[0].write_file(&new).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(&new).unwrap();
+    for key in &keys[1..] {
+        writeln!(file, "{}", *key.to_base64()).unwrap();
+    }
+    std::fs::rename(new, path).unwrap();
+}
+
+/// Whether news travels both ways.
+async fn hear_each_other(a: &Gossip, b: &Gossip, word: &str) {
+    for (speaker, listener) in [(a, b), (b, a)] {
+        let (name, tags) = (speaker.local().name, Tags::try_from([("word", word)]).unwrap());
+        speaker.set_tags(tags.clone()).await.unwrap();
+        until(listener, word, |members| members.iter().any(|m| m.name == name && m.tags == tags)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_rotated_while_gossip_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (key(), GossipKey::from_bytes(&[9; 32]).unwrap());
+    let file = |name: &str| dir.path().join(name);
+    let node = |name: &str, join: &[SocketAddr]| {
+        write_keys(&file(name), &[&old]);
+        let mut config = config(name, join);
+        config.key_file = Some(file(name));
+        Gossip::start(config)
+    };
+    let a = node("a", &[]).await.unwrap();
+    let b = node("b", &[a.addr()]).await.unwrap();
+    until_alive(&a, &["a", "b"]).await;
+    let steps: [&[&GossipKey]; 3] = [&[&old, &new], &[&new, &old], &[&new]];
+    for (step, keys) in steps.iter().enumerate() {
+        for (name, node) in [("a", &a), ("b", &b)] {
+            write_keys(&file(name), keys);
+            node.reload_keys();
+        }
+        hear_each_other(&a, &b, &format!("step {step}")).await;
+    }
+    // A file that is wrong changes nothing.
+    std::fs::write(file("a"), "no key").unwrap();
+    a.reload_keys();
+    hear_each_other(&a, &b, "still").await;
+    // Whoever has the old key alone is a stranger by now, and whoever has the new one is let in.
+    let mut late = config("late", &[a.addr()]);
+    late.keys = old.into();
+    let late = Gossip::start(late).await.unwrap();
+    let mut newcomer = config("new", &[a.addr()]);
+    newcomer.keys = new.into();
+    let newcomer = Gossip::start(newcomer).await.unwrap();
+    until_alive(&a, &["a", "b", "new"]).await;
+    assert_eq!(late.members().len(), 1);
+    stop([a, b, late, newcomer]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,6 +42,13 @@ impl Presence {
         Self { membership, rpc_addr }
     }
 
+    /// Has the key file looked at.
+    pub(crate) fn reload_keys(&self) {
+        if let Some(membership) = &self.membership {
+            membership.reload_keys();
+        }
+    }
+
     /// The members that belong to a cluster, whichever it is.
     pub(crate) fn nodes(&self) -> Vec<PresentNode> {
         let members = self.membership.as_ref().map(|membership| membership.members()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Certificates that change on the disk.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -54,7 +54,7 @@ pub(super) async fn certificates(env: Env, tls: ServerTls, every: Duration, aske
     }
 }
 
-fn say_what_is_wrong(file: &PathBuf, certificate: &[u8], now: SystemTime) {
+fn say_what_is_wrong(file: &Path, certificate: &[u8], now: SystemTime) {
     let Ok(description) = Description::of(certificate, now) else { return };
     for finding in description.findings {
         tracing::warn!(file = %file.display(), not_after = %description.not_after, %finding, "certificate: replace it");

@@ -17,6 +17,7 @@ mod produce;
 mod produce_stream;
 mod repair;
 mod replace;
+mod rpc_table;
 mod security;
 mod stale;
 mod support;

@@ -1,6 +1,8 @@
 //! The real binary, as a user meets it: against a server of its own on a free port.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod acl;
+mod certs;
 mod cluster;
 mod config;
 mod contexts;

@@ -7,8 +7,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use varve_cert::{
     Authority, AuthorityError, CertificateDir, ClientRequest, ClusterName, CommonName, Description,
     DirectoryError, ENDS_SOON, Existing, Issued, NodeName, ServerAddress, ServerRequest, Validity,
@@ -157,17 +155,10 @@ fn issue_client(authority: &Authority, name: &str, now: SystemTime) -> Result<Is
 
 /// Whether a certificate is there, and good for so long still.
 fn lasts(file: &Path, left: Duration, now: SystemTime) -> bool {
-    let der = varve_cert::read(file).ok().and_then(|pem| der_of(&pem));
-    let description = der.and_then(|der| Description::of(&der, now).ok());
+    let chain = varve_cert::read(file).ok().and_then(|pem| varve_cert::certificates(&pem).ok());
+    let first = chain.as_ref().and_then(|chain| chain.first());
+    let description = first.and_then(|der| Description::of(der, now).ok());
     description.is_some_and(|description| SystemTime::from(description.not_after) > now + left)
-}
-
-/// The first certificate in a text of PEM (RFC 7468).
-fn der_of(pem: &str) -> Option<Vec<u8>> {
-    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
-    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
-    let body: String = body.split_whitespace().collect();
-    BASE64_STANDARD.decode(body).ok()
 }
 
 fn failed(error: &DirectoryError) -> Failure {
