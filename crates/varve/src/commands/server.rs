@@ -71,7 +71,7 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
             },
             () = interrupt.wait() => break,
             Some(()) = hangups.recv() => {
-                tracing::info!("SIGHUP: certificates and policy are looked at now");
+                tracing::info!("SIGHUP: certificates, policy and gossip keys are looked at now");
                 node.reload();
             }
         }
