@@ -15,6 +15,7 @@ use varve_env::Env;
 
 use crate::attempts::Attempts;
 use crate::connection::{Connection, OutstandingCall};
+use crate::failure::is_of_one_server;
 use crate::picker::Picker;
 use crate::resolver::{Resolver, Watcher};
 use crate::topics::{Placement, TopicMap, Topics};
@@ -176,7 +177,11 @@ impl Client {
                     }
                 },
             };
-            attempts.after(error, idempotent).await?;
+            if self.may_go_elsewhere(target, &error, attempts.avoided()) {
+                attempts.elsewhere(error)?;
+            } else {
+                attempts.after(error, idempotent).await?;
+            }
         }
     }
 
@@ -240,6 +245,18 @@ impl Client {
         })
     }
 
+    /// Whether this is about a server with which there is no TLS, and others than those avoided may serve the call as well.
+    pub(crate) fn may_go_elsewhere(
+        &self,
+        target: Target<'_>,
+        error: &ApiError,
+        avoided: &[Arc<str>],
+    ) -> bool {
+        error.reason == Reason::TlsFailed
+            && matches!(target.replica, Replica::Any(_))
+            && self.has_server_besides(target, avoided)
+    }
+
     fn last_placement(&self, target: Target<'_>) -> Option<Placement> {
         let map = self.inner.topics.get_last(target.topic)?;
         map.partitions.get(target.partition as usize).cloned()
@@ -267,12 +284,18 @@ impl Client {
                 // Either nobody leads, or the server and whoever named it are cut off from those who know.
                 self.inner.resolver.doubt_current();
             }
-            _ if error.reason.code() == tonic::Code::Unavailable || error.reason == Reason::Deadline => {
+            Reason::Deadline | Reason::TlsFailed => self.inner.topics.doubt(topic),
+            _ if error.reason.code() == tonic::Code::Unavailable => {
                 self.inner.topics.doubt(topic);
             }
             _ => {}
         }
         error
+    }
+
+    /// What is said of a call to a server that failed, or of a stream from it.
+    pub(crate) fn failure(&self, addr: &str, status: &Status) -> ApiError {
+        self.inner.resolver.failure(addr, status)
     }
 
     /// Takes note of how a stream from a server ended.
@@ -402,11 +425,11 @@ where
             }
             Err(error) => {
                 leader = leader_of(&error);
-                let is_unreachable = error.reason == Reason::Unreachable;
+                let was_never_there = matches!(error.reason, Reason::Unreachable | Reason::TlsFailed);
                 // What it refuses it refuses for a reason that others have too, unless it is about the server itself.
-                let is_its_own = error.retryable(true) && leader.is_none();
+                let is_its_own = is_of_one_server(&error) && leader.is_none();
                 let others_are_left = is_its_own && resolver.failed(&addr);
-                if is_unreachable && others_are_left {
+                if was_never_there && others_are_left {
                     attempts.elsewhere(error)?;
                 } else {
                     attempts.after(error, idempotent).await?;
@@ -429,7 +452,7 @@ where
 {
     let (channel, outstanding) = resolver.begin(addr)?;
     let answer = match tokio::time::timeout(timeout, call(connection(channel))).await {
-        Ok(answer) => answer.map_err(|status| at(addr, ApiError::from_status(&status))),
+        Ok(answer) => answer.map_err(|status| resolver.failure(addr, &status)),
         Err(_) => Err(ApiError::new(
             Reason::Deadline,
             format!("{addr} gave no answer within {timeout:?}; try again"),
@@ -449,20 +472,6 @@ pub(crate) fn log_service(connection: Connection) -> LogServiceClient<Connection
 /// The client of `varve.v1.ClusterService` on a connection, with our limits.
 pub(crate) fn cluster_service(connection: Connection) -> ClusterServiceClient<Connection> {
     ClusterServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX)
-}
-
-/// Adds to an error of the transport whom it was about; what the server itself said is left as it is.
-pub(crate) fn at(addr: &str, error: ApiError) -> ApiError {
-    match error.reason {
-        Reason::Unreachable => ApiError {
-            message: format!("no connection to {addr}: {}; check that the server runs there", error.message),
-            ..error
-        },
-        Reason::ConnectionLost => {
-            ApiError { message: format!("connection to {addr} broke: {}", error.message), ..error }
-        }
-        _ => error,
-    }
 }
 
 pub(crate) fn partition_not_found(topic: &TopicName, partition: u32, partitions: usize) -> ApiError {

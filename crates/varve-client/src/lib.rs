@@ -42,6 +42,8 @@ mod cluster;
 mod connection;
 mod consumer;
 mod error;
+mod failure;
+mod hearing;
 mod lookup;
 mod options;
 mod partitioner;
@@ -49,6 +51,7 @@ mod picker;
 mod producer;
 mod resolver;
 mod roster;
+mod tls_problem;
 mod topics;
 
 pub use address::{AddressError, ClusterAddress, DEFAULT_PORT, MEMBERS_MAX};
@@ -67,5 +70,7 @@ pub use producer::{
     ACK_TIMEOUT, Acks, DELIVERY_TIMEOUT, Delivered, Delivery, PRODUCER_BATCH_BYTES, PRODUCER_IN_FLIGHT_BYTES,
     Producer, ProducerBuilder, ProducerRecord,
 };
+pub use tls_problem::TlsProblem;
 pub use varve_api as api;
 pub use varve_record as record;
+pub use varve_tls::{ClientTls, ClientTlsSettings, TlsError, TlsFiles};

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use varve_env::Env;
+use varve_tls::ClientTls;
 
 use crate::lookup::{Lookup, SystemLookup};
 use crate::picker::{PickFollower, PickNearest, Picker};
@@ -27,6 +28,8 @@ pub struct ClientBuilder {
     rack: Option<String>,
     /// Without it names are left to the network.
     pub(crate) lookup: Option<Arc<dyn Lookup>>,
+    /// Without it nothing is encrypted.
+    pub(crate) tls: Option<ClientTls>,
     pub(crate) env: Env,
 }
 
@@ -40,6 +43,7 @@ impl ClientBuilder {
             read_picker: Arc::new(PickFollower::default()),
             rack: None,
             lookup: Some(Arc::new(SystemLookup)),
+            tls: None,
             env: Env::real(),
         }
     }
@@ -95,6 +99,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn lookup(mut self, lookup: Arc<dyn Lookup>) -> Self {
         self.lookup = Some(lookup);
+        self
+    }
+
+    /// Speaks TLS with every server: shows a certificate, and believes the servers of an authority, whose certificates must name
+    /// what they were called by. The files are read again for each new connection. Without it all is in the clear.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::transport::Channel;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1::GetServersResponse;
@@ -20,7 +21,7 @@ use crate::connection::OutstandingCall;
 use crate::picker::{PartitionServer, PartitionServers};
 use crate::roster::Roster;
 use crate::topics::Placement;
-use crate::{ClientBuilder, ClusterAddress, channel};
+use crate::{ClientBuilder, ClusterAddress, channel, failure};
 
 pub(crate) use self::watcher::Watcher;
 
@@ -147,7 +148,7 @@ impl Resolver {
         let is_away = |error: &ApiError| {
             let away =
                 [Reason::Unreachable, Reason::ConnectionLost, Reason::ShuttingDown, Reason::NotInitialized];
-            away.contains(&error.reason) || error.reason == Reason::Deadline
+            away.contains(&error.reason) || [Reason::Deadline, Reason::TlsFailed].contains(&error.reason)
         };
         if let Some(link) = self.state().links.get_mut(addr) {
             match error {
@@ -156,6 +157,12 @@ impl Resolver {
                 Some(_) => {}
             }
         }
+    }
+
+    /// What is said of a call to a server that failed.
+    pub(crate) fn failure(&self, addr: &str, status: &Status) -> ApiError {
+        let heard = self.state().links.get(addr).and_then(Link::heard);
+        failure::of_call(addr, status, heard)
     }
 
     /// The channel to a server, and a call counted on it.
@@ -168,8 +175,7 @@ impl Resolver {
             return Ok(link.begin());
         }
         let authority = state.authority(addr);
-        let options = &self.options;
-        let link = Link::new(channel::open(addr, &authority, options.connect_timeout, &options.env.network)?);
+        let link = Link::new(channel::open(addr, &authority, &self.options)?);
         let begun = link.begin();
         state.links.insert(addr.clone(), link);
         Ok(begun)

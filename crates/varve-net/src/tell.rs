@@ -15,8 +15,10 @@ use varve_tls::{Accepted, Alpn, HandshakeError, ServerTls};
 use crate::protocol::{PREFACE_BYTES_MAX, Protocol, TLS_BYTE, Verdict, judge};
 use crate::{MuxLimits, Security};
 
-/// How long a caller in the clear may take to hear that it is.
+/// How long a caller that has come to the wrong kind of port may take to hear it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of what such a caller sends on is thrown away: a close before that is read would take the answer from it.
+const THROWN_AWAY_BYTES_MAX: u64 = 64 * 1024;
 
 /// What a caller hears that speaks HTTP/1 in the clear to a port with TLS.
 const WANTS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
@@ -25,6 +27,20 @@ const WANTS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     connection: close\r\n\
     \r\n\
     this port speaks TLS: call it by https\n";
+
+/// What a caller hears that speaks HTTP/2 in the clear to a port with TLS: no settings, and a GOAWAY for INADEQUATE_SECURITY (RFC
+/// 9113, sections 6.5, 6.8 and 7) that says why.
+const WANTS_TLS_HTTP2: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
+    \0\0\x2e\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c\
+    this port speaks TLS: call it by https";
+
+/// What a caller hears that speaks TLS to a port in the clear. Every library of TLS says then that this is none.
+const SERVES_IN_CLEAR: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    content-length: 40\r\n\
+    connection: close\r\n\
+    \r\n\
+    this port serves in the clear, not TLS.\n";
 
 /// A connection of which it is known what it speaks.
 pub(crate) struct Told {
@@ -73,8 +89,12 @@ pub(crate) async fn tell(
     let begun = Instant::now();
     let mut first = BytesMut::with_capacity(PREFACE_BYTES_MAX);
     let Some(tls) = tls else {
-        let protocol = by_bytes(&mut stream, &mut first, begun, limits).await?;
-        return Ok(Told { protocol, stream, replay: first.freeze(), security: Security::Clear });
+        let protocol = by_bytes(&mut stream, &mut first, begun, limits).await;
+        if let Err(Stranger::TlsToClear) = protocol {
+            answer(stream, SERVES_IN_CLEAR).await;
+            return Err(Stranger::TlsToClear);
+        }
+        return Ok(Told { protocol: protocol?, stream, replay: first.freeze(), security: Security::Clear });
     };
     let until_first = begun + limits.first_byte_timeout.min(limits.preface_timeout);
     read_some(&mut stream, &mut first, until_first).await?;
@@ -136,17 +156,26 @@ async fn read_some(
     }
 }
 
-/// Tells whoever speaks HTTP/1 that it has come to a port with TLS; the others would not understand.
-async fn say_that_tls_is_wanted(mut stream: BoxStream, first: &[u8]) -> Stranger {
-    let protocol = judge(first);
-    if protocol == Verdict::Known(Protocol::Http1) {
-        let answer = async {
-            stream.write_all(WANTS_TLS).await?;
-            stream.shutdown().await
-        };
-        drop(timeout(ANSWER_TIMEOUT, answer).await);
+/// Tells whoever speaks HTTP that it has come to a port with TLS; the others would not understand.
+async fn say_that_tls_is_wanted(stream: BoxStream, first: &[u8]) -> Stranger {
+    match judge(first) {
+        Verdict::Unknown => return Stranger::Unknown,
+        Verdict::Known(Protocol::Http1) => answer(stream, WANTS_TLS).await,
+        Verdict::Known(Protocol::Http2) => answer(stream, WANTS_TLS_HTTP2).await,
+        Verdict::Known(Protocol::Peer) | Verdict::Undecided => {}
     }
-    if protocol == Verdict::Unknown { Stranger::Unknown } else { Stranger::ClearToTls }
+    Stranger::ClearToTls
+}
+
+/// Answers, and closes when the other side has done so, or has had its time.
+async fn answer(mut stream: BoxStream, words: &[u8]) {
+    let answered = async {
+        stream.write_all(words).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(THROWN_AWAY_BYTES_MAX), &mut tokio::io::sink()).await
+    };
+    // It may have gone, or say more than is heard.
+    drop(timeout(ANSWER_TIMEOUT, answered).await);
 }
 
 /// A stream that begins with what was already read of it.
@@ -199,9 +228,12 @@ impl AsyncWrite for Replayed {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_answer_is_as_long_as_it_says() {
-        let answer = std::str::from_utf8(super::WANTS_TLS).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+    fn the_answers_are_as_long_as_they_say() {
+        for answer in [super::WANTS_TLS, super::SERVES_IN_CLEAR] {
+            let (head, body) = std::str::from_utf8(answer).unwrap().split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        }
+        let goaway = &super::WANTS_TLS_HTTP2[9..];
+        assert_eq!(usize::from(goaway[2]), goaway.len() - 9);
     }
 }

@@ -160,7 +160,10 @@ fn said(reason: &rustls::CertificateError) -> String {
         Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => {
             "it is not for this use (extended key usage)".into()
         }
-        Why::BadSignature => "its signature is wrong".into(),
+        Why::BadSignature => {
+            "it is not signed by the authority that it names: another of the same name may have issued it"
+                .into()
+        }
         other => other.to_string(),
     }
 }
@@ -169,6 +172,9 @@ fn meaning(alert: rustls::AlertDescription) -> String {
     use rustls::AlertDescription as Alert;
     let words = match alert {
         Alert::UnknownCA => "it does not trust the authority that has issued this side's certificate",
+        Alert::DecryptError => {
+            "this side's certificate is not signed by the authority that it names: another of the same name may have issued it"
+        }
         Alert::CertificateExpired => "this side's certificate has expired",
         Alert::CertificateRevoked => "this side's certificate was revoked",
         Alert::CertificateRequired => "it wants a certificate from this side",

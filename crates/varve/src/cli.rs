@@ -12,6 +12,7 @@ use crate::commands::{
 };
 use crate::context::{ContextName, Target};
 use crate::failure::Failure;
+use crate::tls::TlsArgs;
 use crate::units::parse_duration;
 
 const ABOUT: &str = "Varve: a durable commit log served over gRPC";
@@ -23,6 +24,9 @@ Start here:
   varve produce events /var/log/dpkg.log           a record a line
   varve consume events --from start -n 5
   varve consume events --follow
+
+Servers with certificates are asked with --tls-ca-file, --tls-cert-file and --tls-key-file, which a context keeps:
+  varve context create prod --server varve://HOST:8400 --tls-ca-file ... --use
 
 Exit codes: 0 ok, 1 general, 2 usage, 3 unavailable, 4 not allowed, 5 not found, 6 precondition,
 7 out of range, 8 timeout, 9 unhealthy, 10 the server was taken out of its cluster, 130 interrupted.";
@@ -114,15 +118,17 @@ pub(crate) struct Connect {
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_timeout)]
     #[arg(help_heading = "Connection")]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl Connect {
     /// The cluster that is talked to.
     ///
     /// # Errors
-    /// If it is named by a context that is not there, or the contexts cannot be read.
+    /// If it is named by a context that is not there, the contexts cannot be read, or TLS lacks something.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
-        Target::find(self.server.as_deref(), self.context.as_ref())
+        Target::find(self.server.as_deref(), self.context.as_ref(), self.tls.clone())
     }
 }
 

@@ -6,6 +6,7 @@
 mod environment;
 mod key;
 mod layers;
+mod security;
 mod server;
 mod yaml;
 
@@ -33,7 +34,7 @@ pub(crate) enum ConfigError {
         nearest: Option<&'static str>,
     },
     /// A value that the key does not take.
-    #[error("{place}: {}{problem}", named_in(.place, .key))]
+    #[error("{place}: {}", .place.naming(.key, .problem))]
     Invalid {
         /// Where it stands.
         place: Place,
@@ -107,11 +108,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// The key, where its place does not say it already.
-fn named_in(place: &Place, key: &str) -> String {
-    match place {
-        Place::Flag(_) | Place::Environment(_) => String::new(),
-        Place::File { .. } | Place::Default => format!("{key}: "),
+impl Place {
+    /// Adds the key to what is said of it, where the place does not say it already.
+    fn naming(&self, key: &str, problem: &str) -> String {
+        match self {
+            Self::Flag(_) | Self::Environment(_) => problem.to_owned(),
+            Self::File { .. } | Self::Default => format!("{key}: {problem}"),
+        }
     }
 }
 

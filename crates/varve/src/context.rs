@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Exit, Failure};
 use crate::suggest::nearest;
+use crate::tls::TlsSettings;
 
 /// Longest name of a context, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -35,6 +36,9 @@ pub(crate) struct Context {
     /// Whether `varve dev` made it, and may change it and take it away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) made_by_dev: bool,
+    /// How TLS is spoken there, by files with absolute paths; in the clear where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsSettings>,
     /// What other versions keep here.
     #[serde(flatten)]
     other: Map<String, Value>,
@@ -67,13 +71,13 @@ impl ContextName {
 
 impl Context {
     /// A context for this address, which must be one.
-    pub(crate) fn new(server: String) -> Self {
-        Self { server, made_by_dev: false, other: Map::new() }
+    pub(crate) fn new(server: String, tls: Option<TlsSettings>) -> Self {
+        Self { server, made_by_dev: false, tls, other: Map::new() }
     }
 
     /// The same, of `varve dev`.
-    pub(crate) fn of_dev(server: String) -> Self {
-        Self { made_by_dev: true, ..Self::new(server) }
+    pub(crate) fn of_dev(server: String, tls: Option<TlsSettings>) -> Self {
+        Self { made_by_dev: true, ..Self::new(server, tls) }
     }
 }
 
@@ -194,7 +198,7 @@ mod tests {
     fn the_selected_one_can_be_taken_away() {
         let mut contexts = Contexts::default();
         let name = ContextName::dev();
-        contexts.put(name.clone(), Context::new("varve://a:1".into()));
+        contexts.put(name.clone(), Context::new("varve://a:1".into(), None));
         contexts.select(Some(name.clone())).expect("it is there");
         assert!(contexts.remove(&name).expect("it is there"));
         assert_eq!(contexts, Contexts::default());

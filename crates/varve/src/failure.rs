@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use varve_api::error::{ApiError, Reason, meta};
+use varve_client::TlsProblem;
 
 /// The exit codes, which scripts may rely on. 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +123,7 @@ fn exit_of(reason: Reason) -> Exit {
         | Reason::Quota
         | Reason::DiskFull
         | Reason::StorageStopped => Exit::Unavailable,
-        Reason::PermissionDenied | Reason::Unauthenticated => Exit::Auth,
+        Reason::PermissionDenied | Reason::Unauthenticated | Reason::TlsFailed => Exit::Auth,
         Reason::TopicNotFound | Reason::PartitionNotFound | Reason::NodeNotFound => Exit::NotFound,
         Reason::TopicExists
         | Reason::ClusterExists
@@ -148,6 +149,13 @@ fn hint_of(error: &ApiError) -> Option<String> {
             "start one with `varve dev`, or `varve server --data-dir DIR --bootstrap`; or name another with --server, --context or VARVE_SERVER"
                 .into()
         }
+        Reason::TlsFailed => return TlsProblem::of(error).and_then(tls_hint).map(Into::into),
+        Reason::PermissionDenied => {
+            "ask whoever keeps the policy for a rule that allows it; `varve acl check` explains a decision".into()
+        }
+        Reason::Unauthenticated => {
+            "show a certificate that the cluster's CA has issued, with --tls-cert-file and --tls-key-file".into()
+        }
         Reason::OffsetTrimmed => {
             format!("the first record kept is at offset {}; use --from start", log(meta::LOG_START_OFFSET))
         }
@@ -169,6 +177,24 @@ fn hint_of(error: &ApiError) -> Option<String> {
         Reason::DataLoss => "stop that server and run `varve verify` on its data directory".into(),
         Reason::StorageStopped => "look at the server's log and disk, then start it again".into(),
         Reason::Deadline => "allow more with --timeout, or look whether the server is overloaded".into(),
+        _ => return None,
+    })
+}
+
+fn tls_hint(problem: TlsProblem) -> Option<&'static str> {
+    Some(match problem {
+        TlsProblem::ServerUntrusted => {
+            "--tls-ca-file names the CA that is trusted, --tls-server-name a name that the servers' certificates have; `varve cert show` reads certificates"
+        }
+        TlsProblem::ClientRefused => {
+            "--tls-cert-file and --tls-key-file name the certificate that is shown: take one that the cluster's CA has issued"
+        }
+        TlsProblem::ServerInClear => {
+            "where that is as it should be leave out the --tls flags, the VARVE_TLS_ variables, or the context"
+        }
+        TlsProblem::ServerWantsTls => {
+            "give --tls-ca-file, --tls-cert-file and --tls-key-file, or a --context that has them"
+        }
         _ => return None,
     })
 }
@@ -197,6 +223,7 @@ mod tests {
         let exit = |reason| Failure::api("read", "varve://x", &ApiError::new(reason, "")).exit;
         assert_eq!(exit(Reason::Unreachable), Exit::Unavailable);
         assert_eq!(exit(Reason::PermissionDenied), Exit::Auth);
+        assert_eq!(exit(Reason::TlsFailed), Exit::Auth);
         assert_eq!(exit(Reason::TopicNotFound), Exit::NotFound);
         assert_eq!(exit(Reason::TopicExists), Exit::Precondition);
         assert_eq!(exit(Reason::OffsetTrimmed), Exit::OutOfRange);

@@ -3,7 +3,7 @@
 use std::io;
 
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::failure::{Exit, Failure};
@@ -51,9 +51,7 @@ impl Interrupt {
     }
 
     fn take_over(&self, kind: SignalKind) -> Result<(), Failure> {
-        let watched =
-            |error: io::Error| Failure::new(Exit::General, format!("cannot watch for signals: {error}"));
-        let mut signals = signal(kind).map_err(watched)?;
+        let mut signals = watched(kind)?;
         let interrupt = self.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
@@ -91,4 +89,17 @@ impl Interrupt {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// SIGHUP, for those whom it tells to read their files again, and not to end.
+///
+/// # Errors
+/// If the system does not let it.
+pub(crate) fn hangups() -> Result<Signal, Failure> {
+    watched(SignalKind::hangup())
+}
+
+fn watched(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind)
+        .map_err(|error: io::Error| Failure::new(Exit::General, format!("cannot watch for signals: {error}")))
 }

@@ -18,6 +18,7 @@ mod suggest;
 mod table;
 mod terminal;
 mod time;
+mod tls;
 mod units;
 
 use std::process::ExitCode;

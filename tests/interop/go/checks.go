@@ -12,7 +12,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
@@ -47,7 +46,8 @@ var checks = []check{
 	{"any server takes any call", checkAnyServer},
 }
 
-var transport = grpc.WithTransportCredentials(insecure.NewCredentials())
+// transport is how every connection is made.
+var transport grpc.DialOption
 
 // dial connects to the cluster through the resolver and the picker.
 func dial(addr string) (*grpc.ClientConn, logv1.LogClient, error) {

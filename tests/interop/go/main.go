@@ -13,7 +13,14 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8400", "any server of the cluster, as host:port")
 	timeout := flag.Duration("timeout", time.Minute, "how long all checks may take together")
+	var files tlsFiles
+	files.register(flag.CommandLine)
 	flag.Parse()
+	var err error
+	if transport, err = files.credentials(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 	defer cancel()
 

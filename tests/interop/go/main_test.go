@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 	"testing"
 	"time"
@@ -12,6 +13,12 @@ func TestCluster(t *testing.T) {
 	addr := os.Getenv("VARVE_ADDR")
 	if addr == "" {
 		t.Skip("VARVE_ADDR names no server")
+	}
+	var files tlsFiles
+	files.register(flag.NewFlagSet("environment", flag.ContinueOnError))
+	var err error
+	if transport, err = files.credentials(); err != nil {
+		t.Fatal(err)
 	}
 	for _, check := range checks {
 		t.Run(check.name, func(t *testing.T) {

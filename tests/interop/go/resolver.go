@@ -136,7 +136,9 @@ func (w *watch) tell(servers []*logv1.Server) error {
 	for _, server := range servers {
 		w.known = append(w.known, server.GetRpcAddr())
 		w.state.Addresses = append(w.state.Addresses, resolver.Address{
-			Addr:       server.GetRpcAddr(),
+			Addr: server.GetRpcAddr(),
+			// Its certificate names the server itself, not whatever was dialled first.
+			ServerName: server.GetRpcAddr(),
 			Attributes: attributes.New(leaderKey{}, server.GetIsLeader()),
 		})
 	}

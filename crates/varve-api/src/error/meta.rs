@@ -52,3 +52,5 @@ pub const POSITION: &str = "position";
 pub const UNKNOWN_REASON: &str = "unknown_reason";
 /// Id of the server that is meant.
 pub const NODE_ID: &str = "node_id";
+/// What stands between client and server, where they come to no TLS.
+pub const TLS_PROBLEM: &str = "tls_problem";

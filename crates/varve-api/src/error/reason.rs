@@ -145,6 +145,8 @@ reasons! {
     Unreachable = "UNREACHABLE", Unavailable, Always, happened: false, [];
     /// The connection broke before the answer came. Said by clients, never sent.
     ConnectionLost = "CONNECTION_LOST", Unavailable, Idempotent, happened: true, [];
+    /// Client and server came to no TLS between them. Said by clients, never sent.
+    TlsFailed = "TLS_FAILED", Unauthenticated, Never, happened: false, [TLS_PROBLEM];
 }
 
 impl Reason {

@@ -15,7 +15,7 @@ use varve_record::{Batch, Offset, Timestamp};
 use super::batch::ConsumedBatch;
 use super::lag::LagCheck;
 use crate::attempts::Attempts;
-use crate::client::{Replica, Target, at, log_service};
+use crate::client::{Replica, Target, log_service};
 use crate::{Client, ClientError, Picker};
 
 /// For how many heartbeats a stream may be silent before another is opened.
@@ -85,6 +85,9 @@ impl Session {
                 End::Done => return,
                 End::Fatal(error) => Err(error),
                 End::Behind(error) => attempts.wait(error).await.map_err(ClientError::from),
+                End::Broken(error) if self.may_go_elsewhere(&error, &attempts) => {
+                    attempts.elsewhere(error).map_err(ClientError::from)
+                }
                 End::Broken(error) => attempts.after(error, true).await.map_err(ClientError::from),
             };
             if let Err(error) = tried_on {
@@ -93,6 +96,11 @@ impl Session {
                 return;
             }
         }
+    }
+
+    /// Whether this is about one server with which there is no TLS, and there are others.
+    fn may_go_elsewhere(&self, error: &ApiError, attempts: &Attempts) -> bool {
+        self.client.may_go_elsewhere(self.target(), error, attempts.avoided())
     }
 
     /// Finds a server, and reads what it gives.
@@ -157,7 +165,7 @@ impl Session {
             let message = match message {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return self.ended(addr, is_new),
-                Ok(Err(status)) => return at(addr, ApiError::from_status(&status)).into(),
+                Ok(Err(status)) => return self.client.failure(addr, &status).into(),
                 Err(_) => return ApiError::new(Reason::Deadline, format!("{addr} went silent")).into(),
             };
             is_new = false;

@@ -16,7 +16,7 @@ use varve_api::v1;
 
 use super::Acks;
 use crate::Client;
-use crate::client::{Replica, Target, at, log_service};
+use crate::client::{Replica, Target, log_service};
 use crate::connection::OutstandingCall;
 
 /// How long a server may owe an answer before others are asked who leads now.
@@ -26,6 +26,7 @@ const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A produce stream to one server, for one partition.
 pub(crate) struct ProduceStream {
+    client: Client,
     addr: Arc<str>,
     requests: mpsc::Sender<v1::ProduceStreamRequest>,
     answers: Streaming<v1::ProduceStreamResponse>,
@@ -93,7 +94,8 @@ impl ProduceStream {
             opened = client.attempt(&addr, timeout, &call) => opened?,
             () = &mut left => return Err(has_left(&addr)),
         };
-        Ok(Self { addr, requests, answers, _outstanding: outstanding, left, waiting })
+        let client = client.clone();
+        Ok(Self { client, addr, requests, answers, _outstanding: outstanding, left, waiting })
     }
 
     /// Where it goes.
@@ -125,7 +127,7 @@ impl ProduceStream {
         match answer {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(ended(&self.addr)),
-            Err(status) => Err(at(&self.addr, ApiError::from_status(&status))),
+            Err(status) => Err(self.client.failure(&self.addr, &status)),
         }
     }
 }

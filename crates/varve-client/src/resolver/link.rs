@@ -4,6 +4,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use crate::connection::{Outstanding, OutstandingCall};
+use crate::hearing::{Heard, Word};
 
 /// How long a server that could not be reached is not read from, where there is another.
 const AVOIDED_FOR: Duration = Duration::from_secs(2);
@@ -14,11 +15,17 @@ pub(crate) struct Link {
     channel: Channel,
     outstanding: Outstanding,
     failed_at: Option<Instant>,
+    heard: Heard,
 }
 
 impl Link {
-    pub(crate) fn new(channel: Channel) -> Self {
-        Self { channel, outstanding: Outstanding::default(), failed_at: None }
+    pub(crate) fn new((channel, heard): (Channel, Heard)) -> Self {
+        Self { channel, outstanding: Outstanding::default(), failed_at: None, heard }
+    }
+
+    /// What its connections have heard last of TLS.
+    pub(crate) fn heard(&self) -> Option<Word> {
+        self.heard.last()
     }
 
     pub(crate) fn begin(&self) -> (Channel, OutstandingCall) {

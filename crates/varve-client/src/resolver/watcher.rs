@@ -11,8 +11,9 @@ use varve_api::v1;
 
 use super::Resolver;
 use crate::backoff::Backoff;
-use crate::client::{at, cluster_service};
+use crate::client::cluster_service;
 use crate::connection::Connection;
+use crate::failure::is_of_one_server;
 
 /// How long a server that has said that it is there may say nothing before another is watched. One that stands still would
 /// else be noticed only by the connection's keep-alive, and until then the client would wait for a leader that has gone.
@@ -43,7 +44,7 @@ impl Resolver {
             let error = self.watch(&addr, &mut backoff).await;
             self.state().is_watched = false;
             tracing::debug!(%error, server = &*addr, "servers are not watched any more");
-            if error.retryable(true) {
+            if is_of_one_server(&error) {
                 self.failed(&addr);
                 sleep(backoff.next(&*self.options.env.entropy)).await;
             } else {
@@ -73,7 +74,7 @@ impl Resolver {
             let message = match told {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return ApiError::new(Reason::ConnectionLost, "server ended the stream"),
-                Ok(Err(status)) => return at(addr, ApiError::from_status(&status)),
+                Ok(Err(status)) => return self.failure(addr, &status),
                 Err(_) => return ApiError::new(Reason::Deadline, "server tells nothing"),
             };
             // The first comes at once. After that there is no saying when the next change is, but for servers that speak in
@@ -109,6 +110,6 @@ impl Resolver {
         let (channel, _) = self.begin(addr)?;
         let answer = timeout(self.options.attempt_timeout, call(Connection::to_any(channel))).await;
         let answer = answer.map_err(|_| ApiError::new(Reason::Deadline, "server gives no answer"))?;
-        answer.map(Response::into_inner).map_err(|status| at(addr, ApiError::from_status(&status)))
+        answer.map(Response::into_inner).map_err(|status| self.failure(addr, &status))
     }
 }

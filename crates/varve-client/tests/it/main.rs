@@ -7,8 +7,10 @@ mod consumer;
 mod fake;
 mod faults;
 mod picking;
+mod pki;
 mod producer;
 mod servers;
+mod tls;
 
 use std::future::Future;
 use std::time::Duration;

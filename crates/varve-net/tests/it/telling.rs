@@ -59,7 +59,7 @@ async fn replayed_bytes_fit_small_reads() {
 #[tokio::test]
 async fn garbage_is_closed_and_the_next_peer_served() {
     let (mut mux, addr) = real(MuxLimits::default()).await;
-    for garbage in [&b"\x16\x03\x01\x02\x00"[..], b"\0", b"SSH-2.0-OpenSSH\r\n", b"PRI * HTTP/9"] {
+    for garbage in [&b"\0"[..], b"SSH-2.0-OpenSSH\r\n", b"PRI * HTTP/9"] {
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(garbage).await.unwrap();
         assert_closed(&mut client).await;
@@ -67,6 +67,18 @@ async fn garbage_is_closed_and_the_next_peer_served() {
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(&[PEER_BYTE]).await.unwrap();
     assert_eq!(next(&mut mux).await.protocol, Protocol::Peer);
+}
+
+#[tokio::test]
+async fn tls_is_told_that_there_is_none_here() {
+    let (_mux, addr) = real(MuxLimits::default()).await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    client.write_all(b"\x16\x03\x01\x02\x00and the rest of a handshake").await.unwrap();
+    let mut heard = Vec::new();
+    let read = tokio::time::timeout(SOON, client.read_to_end(&mut heard)).await;
+    read.expect("the server closes").expect("and lets its answer be read");
+    let heard = String::from_utf8(heard).unwrap();
+    assert!(heard.starts_with("HTTP/1.1 400 ") && heard.contains("serves in the clear"), "{heard}");
 }
 
 /// Time is simulated: it moves on when everybody waits.

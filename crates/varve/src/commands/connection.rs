@@ -6,12 +6,13 @@ use std::time::Duration;
 use varve_api::TopicName;
 use varve_api::error::Reason;
 use varve_api::v1::Topic;
-use varve_client::{Client, ClientError};
+use varve_client::{Client, ClientBuilder, ClientError};
 
 use crate::cli::Connect;
 use crate::context::Target;
 use crate::failure::{Exit, Failure};
 use crate::suggest::nearest;
+use crate::tls::TlsSettings;
 
 /// How long to knock where nobody answers. The full timeout is for servers that are there and slow.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,16 +41,18 @@ impl Connection {
     pub(crate) async fn open_within(connect: &Connect, timeout: Duration) -> Result<Self, Failure> {
         let target = connect.target()?;
         let address = &target.address;
-        let knock = Client::builder().call_timeout(timeout.min(KNOCK_TIMEOUT)).connect(address).await;
+        let tls = target.tls.as_ref().map(TlsSettings::open).transpose()?;
+        let builder = || tls.iter().cloned().fold(Client::builder(), ClientBuilder::tls);
+        let knock = builder().call_timeout(timeout.min(KNOCK_TIMEOUT)).connect(address).await;
         match knock {
             Err(error @ ClientError::Address(_)) => return Err(Failure::usage(error.to_string())),
-            Err(error) if error.reason() == Some(Reason::Unreachable) => {
+            Err(error) if matches!(error.reason(), Some(Reason::Unreachable | Reason::TlsFailed)) => {
                 return Err(fail(&target, "connect", &error));
             }
             // It is there; a slow one gets all the time that it may have.
             Ok(_) | Err(_) => {}
         }
-        let client = Client::builder().call_timeout(timeout).connect(address).await;
+        let client = builder().call_timeout(timeout).connect(address).await;
         let client = client.map_err(|error| fail(&target, "connect", &error))?;
         Ok(Self { client, target })
     }

@@ -9,13 +9,14 @@ use crate::context::{Context, ContextFile, ContextName, Contexts, SERVER_VARIABL
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Output, any_format, table_or_json};
 use crate::table::Table;
+use crate::tls::{TlsArgs, TlsSettings};
 
 /// The commands about contexts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContextCommand {
     /// Give a cluster a name
     #[command(
-        after_help = "Example:\n  varve context create prod --server varve://10.0.0.1:8400,10.0.0.2:8400 --use"
+        after_help = "Example:\n  varve context create prod --server varve://10.0.0.1:8400,10.0.0.2:8400 \\\n    --tls-ca-file ca.pem --tls-cert-file alice.pem --tls-key-file alice-key.pem --use"
     )]
     Create(CreateArgs),
     /// Select the context that commands use
@@ -37,6 +38,8 @@ pub(crate) struct CreateArgs {
     #[arg(help = "The cluster: any of its servers, as varve://HOST:PORT[,HOST:PORT]")]
     #[arg(short, long, value_name = "ADDRESS", value_parser = address)]
     server: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Select it, too
     #[arg(long = "use")]
     select: bool,
@@ -86,11 +89,13 @@ struct Row<'a> {
     name: &'a ContextName,
     server: &'a str,
     selected: bool,
+    tls: Option<&'a TlsSettings>,
 }
 
 impl<'a> Row<'a> {
     fn new(contexts: &Contexts, (name, context): (&'a ContextName, &'a Context)) -> Self {
-        Self { name, server: &context.server, selected: contexts.is_selected(name) }
+        let (server, tls) = (context.server.as_str(), context.tls.as_ref());
+        Self { name, server, selected: contexts.is_selected(name), tls }
     }
 }
 
@@ -108,12 +113,15 @@ pub(crate) fn run(command: ContextCommand, verbosity: Verbosity) -> Result<(), F
 
 fn create(file: &ContextFile, args: CreateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     let name = args.name.clone();
+    let tls = args.tls.complete()?.map(TlsSettings::absolute).transpose()?;
+    // What cannot be read now would be found out by another command, in another place.
+    tls.as_ref().map(TlsSettings::open).transpose()?;
     file.change(|contexts| {
         if contexts.find(&name).is_some() && !args.overwrite {
             let failure = Failure::new(Exit::Precondition, format!("there is a context {name} already"));
             return Err(failure.hint("add --overwrite to write over it"));
         }
-        contexts.put(name.clone(), Context::new(args.server));
+        contexts.put(name.clone(), Context::new(args.server, tls));
         if args.select { contexts.select(Some(name.clone())) } else { Ok(()) }
     })?;
     if args.select {
@@ -143,10 +151,12 @@ fn list(contexts: &Contexts, format: Format) -> Result<(), Failure> {
         Format::Jsonl => rows.iter().try_for_each(|row| out.json(row, false))?,
         Format::Raw => rows.iter().try_for_each(|row| out.line(row.name.as_str()))?,
         Format::Table => {
-            let mut table = Table::new(&["NAME", "SELECTED", "SERVER"]);
+            let mut table = Table::new(&["NAME", "SELECTED", "SERVER", "CERTIFICATE"]);
             let mark = |selected| if selected { "*" } else { "" };
             rows.iter().for_each(|row| {
-                table.row([row.name.as_str(), mark(row.selected), row.server].map(Into::into))
+                let certificate = row.tls.map_or_else(String::new, |tls| tls.cert_file.display().to_string());
+                let cells = [row.name.as_str(), mark(row.selected), row.server, certificate.as_str()];
+                table.row(cells.map(Into::into))
             });
             table.write(&mut out)?;
         }
@@ -170,6 +180,12 @@ fn show(contexts: &Contexts, args: ShowArgs) -> Result<(), Failure> {
         let selected = if row.selected { " (selected)" } else { "" };
         out.line(&format!("context {}{selected}", row.name))?;
         out.line(&format!("server  {}", row.server))?;
+        if let Some(tls) = row.tls {
+            out.line(&format!("ca      {}", tls.ca_file.display()))?;
+            out.line(&format!("cert    {}", tls.cert_file.display()))?;
+            out.line(&format!("key     {}", tls.key_file.display()))?;
+            tls.server_name.iter().try_for_each(|name| out.line(&format!("name    {name}")))?;
+        }
     }
     out.flush()
 }

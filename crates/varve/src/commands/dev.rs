@@ -1,9 +1,11 @@
 //! `varve dev`: a cluster on this machine, of real processes of this program.
 //!
-//! [`home`] is the directory that it lives in, [`ports`] chooses where its nodes listen, [`process`] runs one of them,
-//! [`ready`] waits until they are a cluster, [`selection`] keeps the context, and [`announce`] says what to do next.
+//! [`home`] is the directory that it lives in, [`credentials`] makes what it is secured by, [`ports`] chooses where its nodes
+//! listen, [`process`] runs one of them, [`ready`] waits until they are a cluster, [`selection`] keeps the context, and
+//! [`announce`] says what to do next.
 
 mod announce;
+mod credentials;
 mod home;
 mod node;
 mod ports;
@@ -19,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use self::announce::Announcement;
+use self::credentials::Credentials;
 use self::home::Home;
 use self::node::Node;
 use self::process::{Ended, Process};
@@ -26,6 +29,7 @@ use self::selection::Selection;
 use crate::cli::Verbosity;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
+use crate::tls::TlsSettings;
 
 /// Most nodes: more than a controller has voters would show nothing new.
 const NODES_MAX: usize = 5;
@@ -36,6 +40,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 const AFTER_HELP: &str = "\
 Each node is a process of its own: kill one with `kill -9 PID` and see what happens. Ctrl-C stops them all.
+Everything is secured: TLS with certificates on both sides, a policy that lets the user root do everything, encrypted gossip.
 
 Examples:
   varve dev
@@ -57,6 +62,9 @@ pub(crate) struct DevArgs {
     /// (0 takes any that are free) [default: 8400, or free ones where these are taken]
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(0..=ports::FIRST_MAX))]
     port: Option<u16>,
+    /// Serve in the clear whoever reaches the ports on this machine: no certificates, no policy
+    #[arg(long)]
+    insecure: bool,
     /// Settings that every node gets, as `varve server` takes them
     #[arg(last = true, value_name = "SETTING")]
     settings: Vec<String>,
@@ -70,9 +78,12 @@ pub(crate) async fn run(args: DevArgs, verbosity: Verbosity) -> Result<(), Failu
     // The first stops the nodes, the second kills them, a third ends this process at once.
     let mut interrupt = Interrupt::install(2)?.or_hangup()?;
     let home = Home::open(args.data_dir.as_deref())?;
-    let nodes = home.nodes(args.nodes, args.port, verbosity)?;
+    let (nodes, credentials) = home.nodes(args.nodes, args.port, !args.insecure, verbosity)?;
+    if args.insecure {
+        verbosity.say("warning: nothing is encrypted, and whoever reaches these ports may do everything");
+    }
     let (sender, ended) = mpsc::channel(NODES_MAX);
-    let mut cluster = Cluster { nodes, settings: args.settings, processes: Vec::new(), ended };
+    let mut cluster = Cluster { nodes, credentials, settings: args.settings, processes: Vec::new(), ended };
     let started = Instant::now();
     verbosity.say(&format!("starting {} in {}", cluster.called(), home.path().display()));
     let result = match cluster.start(&sender, verbosity).await {
@@ -87,6 +98,8 @@ pub(crate) async fn run(args: DevArgs, verbosity: Verbosity) -> Result<(), Failu
 /// The nodes, and the processes of those that run.
 struct Cluster {
     nodes: Vec<Node>,
+    /// What they are secured by; `None` where all is in the clear.
+    credentials: Option<Credentials>,
     /// What every node is told besides.
     settings: Vec<String>,
     processes: Vec<Process>,
@@ -128,6 +141,8 @@ impl Cluster {
         interrupt: &mut Interrupt,
         verbosity: Verbosity,
     ) -> Result<(), Failure> {
+        let root = self.credentials.as_ref().map(Credentials::root);
+        let tls = root.as_ref().map(TlsSettings::open).transpose()?;
         let servers = tokio::select! {
             biased;
             () = interrupt.wait() => return Err(Failure::quiet(Exit::Interrupted)),
@@ -135,14 +150,15 @@ impl Cluster {
                 self.processes.retain(|process| process.index != ended.index);
                 return Err(self.did_not_start(&ended));
             }
-            servers = ready::wait(&self.nodes, START_TIMEOUT) => servers?,
+            servers = ready::wait(&self.nodes, tls, START_TIMEOUT) => servers?,
         };
-        let selection = Selection::make(&self.nodes);
+        let selection = Selection::make(&self.nodes, root);
         let processes: Vec<_> = self.nodes.iter().zip(&self.processes).collect();
         let told = Announcement {
             processes,
             servers: &servers,
             selection: &selection,
+            credentials: self.credentials.as_ref(),
             home,
             took: started.elapsed(),
         };

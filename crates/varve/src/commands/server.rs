@@ -16,7 +16,7 @@ use super::{block_on, worker_threads};
 use crate::cli::Verbosity;
 use crate::config::{ConfigError, ServerConfig, ServerFlags};
 use crate::failure::{Exit, Failure};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, hangups};
 use crate::logging;
 
 /// What `server` takes.
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure
 async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failure> {
     // Before the node starts, so that a stop while it starts is heard.
     let mut interrupt = Interrupt::install(1)?;
+    let mut hangups = hangups()?;
     if stop_with_stdin {
         interrupt = interrupt.or_end_of_stdin();
     }
@@ -59,15 +60,21 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
     let address = format!("varve://{}", node.rpc_addr());
     let node_id = node.identity().node_id.get();
     tracing::info!(target: logging::READY, address, node_id, data_dir = %data_dir.display(), version = VERSION, "ready");
-    tokio::select! {
-        biased;
-        // Not stopped cleanly: what is in memory is no longer to be trusted.
-        fatal = node.failed() => match fatal {
-            // Nothing is wrong, and nobody is to start it again.
-            FatalError::Decommissioned { .. } => {}
-            fatal => return Err(fatal_failure(&fatal)),
-        },
-        () = interrupt.wait() => {}
+    loop {
+        tokio::select! {
+            biased;
+            // Not stopped cleanly: what is in memory is no longer to be trusted.
+            fatal = node.failed() => match fatal {
+                // Nothing is wrong, and nobody is to start it again.
+                FatalError::Decommissioned { .. } => break,
+                fatal => return Err(fatal_failure(&fatal)),
+            },
+            () = interrupt.wait() => break,
+            Some(()) = hangups.recv() => {
+                tracing::info!("SIGHUP: certificates and policy are looked at now");
+                node.reload();
+            }
+        }
     }
     node.shutdown().await.map_err(|error| Failure::new(Exit::General, error.to_string()))
 }
@@ -80,6 +87,7 @@ fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {
         rpc_addr: config.rpc_addr,
         advertise_addr: config.advertise_addr,
         rack: config.rack,
+        security: config.security,
         insecure_serve_beyond_loopback: config.insecure_serve_beyond_loopback,
         bootstrap: config.bootstrap,
         replacement_delay: config.replacement_delay,
@@ -137,6 +145,13 @@ fn start_failure(data_dir: &Path, error: &StartError) -> Failure {
     match error {
         StartError::Config(_) | StartError::Storage(OpenError::Setting { .. }) => {
             Failure::usage(error.to_string())
+        }
+        StartError::Tls(_) => Failure::usage(error.to_string())
+            .hint("the keys server-tls-cert-file, peer-tls-cert-file and so on name the files; `varve server --help` lists them"),
+        StartError::Certificate { .. } => Failure::usage(error.to_string())
+            .hint("give the certificate of this node with peer-tls-cert-file, or with server-tls-cert-file for both uses"),
+        StartError::Policy(_) => {
+            Failure::usage(error.to_string()).hint("mend the acl-policy-file: without a policy nobody may do anything")
         }
         StartError::Storage(OpenError::Locked { .. }) => {
             let failure = Failure::new(Exit::Precondition, error.to_string());

@@ -1,12 +1,14 @@
 //! What of the environment is meant for the server.
 
 use super::{ConfigError, Place, key};
+use crate::tls;
 
 /// What our variables begin with.
 const PREFIX: &str = "VARVE_";
 
 /// Variables that belong to other commands.
-const OF_OTHER_COMMANDS: &[&str] = &["VARVE_SERVER"];
+const OF_OTHER_COMMANDS: &[&str] =
+    &["VARVE_SERVER", tls::CA_VARIABLE, tls::CERT_VARIABLE, tls::KEY_VARIABLE, tls::NAME_VARIABLE];
 
 /// A key of the server and its value.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,6 +72,7 @@ mod tests {
             ("HOME", "/"),
             ("VARVE_DATA_DIR", "/tmp/v"),
             ("VARVE_SERVER", "varve://x"),
+            ("VARVE_TLS_CA_FILE", "ca.pem"),
             ("VARVE_NODE_NAME", ""),
         ];
         assert_eq!(picked(&variables), Ok(vec![("data-dir", "/tmp/v".to_owned())]));

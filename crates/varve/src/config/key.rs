@@ -33,6 +33,17 @@ pub(crate) const ADVERTISE_ADDR: &str = "advertise-addr";
 pub(crate) const START_JOIN_ADDRS: &str = "start-join-addrs";
 pub(crate) const GOSSIP_KEY_FILE: &str = "gossip-key-file";
 pub(crate) const RACK: &str = "rack";
+pub(crate) const SERVER_TLS_CERT_FILE: &str = "server-tls-cert-file";
+pub(crate) const SERVER_TLS_KEY_FILE: &str = "server-tls-key-file";
+pub(crate) const SERVER_TLS_CA_FILE: &str = "server-tls-ca-file";
+pub(crate) const PEER_TLS_CERT_FILE: &str = "peer-tls-cert-file";
+pub(crate) const PEER_TLS_KEY_FILE: &str = "peer-tls-key-file";
+pub(crate) const PEER_TLS_CA_FILE: &str = "peer-tls-ca-file";
+pub(crate) const TLS_CRL_FILE: &str = "tls-crl-file";
+pub(crate) const TLS_MIN_VERSION: &str = "tls-min-version";
+pub(crate) const ACL_MODEL_FILE: &str = "acl-model-file";
+pub(crate) const ACL_POLICY_FILE: &str = "acl-policy-file";
+pub(crate) const CONNECTION_AGE_MAX: &str = "connection-age-max";
 pub(crate) const INSECURE: &str = "insecure-serve-beyond-loopback";
 pub(crate) const BOOTSTRAP: &str = "bootstrap";
 pub(crate) const AUTO_CREATE_TOPICS: &str = "auto-create-topics";
@@ -83,6 +94,47 @@ pub(crate) const KEYS: &[Key] = &[
         "Key that gossip is encrypted with, the same for all nodes; `varve gossip keygen FILE` makes one. Without it the node takes no others in",
     ),
     key(RACK, "NAME", "", "Rack or zone of this node: replicas are spread over racks"),
+    key(
+        SERVER_TLS_CERT_FILE,
+        "FILE",
+        "",
+        "Certificate that clients are shown, in PEM, with those between it and the CA's. With it nothing is served in the clear",
+    ),
+    key(SERVER_TLS_KEY_FILE, "FILE", "", "Its key, in PEM"),
+    key(SERVER_TLS_CA_FILE, "FILE", "", "CA whose certificates clients have to show, in PEM"),
+    key(
+        PEER_TLS_CERT_FILE,
+        "FILE",
+        "",
+        "Certificate that other nodes are shown, in PEM [default: that for clients]",
+    ),
+    key(PEER_TLS_KEY_FILE, "FILE", "", "Its key, in PEM"),
+    key(
+        PEER_TLS_CA_FILE,
+        "FILE",
+        "",
+        "CA whose certificates other nodes have to show, in PEM [default: that of clients]",
+    ),
+    key(
+        TLS_CRL_FILE,
+        "FILE",
+        "",
+        "Lists of revoked certificates, in PEM; one that has expired lets nobody in",
+    ),
+    key(TLS_MIN_VERSION, "VERSION", "1.3", "Lowest version of TLS that clients may speak: 1.3 or 1.2"),
+    key(ACL_POLICY_FILE, "FILE", "", "Who may do what: rules in CSV. Goes with the certificates"),
+    key(
+        ACL_MODEL_FILE,
+        "FILE",
+        "",
+        "How the rules are read: a model of Casbin [default: one with roles and prefixes]",
+    ),
+    key(
+        CONNECTION_AGE_MAX,
+        "TIME",
+        "1h",
+        "Longest that a client's connection lives: then a certificate that was revoked or has expired is found out",
+    ),
     key(
         INSECURE,
         "",

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use varve_server::SecurityConfig;
+
 use super::layers::{Layers, ServerFlags};
-use super::{ConfigError, LIST_SEPARATOR, Place, key};
+use super::{ConfigError, LIST_SEPARATOR, Place, key, security};
 use crate::units::{parse_bytes, parse_duration};
 
 /// Longest name of a node, in bytes.
@@ -54,6 +56,8 @@ pub(crate) struct ServerConfig {
     pub(crate) gossip_key_file: Option<PathBuf>,
     /// Rack or zone; empty for none.
     pub(crate) rack: String,
+    /// Who is let in; everybody, in the clear, where absent.
+    pub(crate) security: Option<SecurityConfig>,
     /// Whether to serve in the clear where others can reach it.
     pub(crate) insecure_serve_beyond_loopback: bool,
     /// Whether to make a cluster in an empty data directory.
@@ -106,6 +110,7 @@ impl ServerConfig {
             start_join_addrs: get.or_default(key::START_JOIN_ADDRS, host_ports)?.unwrap_or_default(),
             gossip_key_file: get.path(key::GOSSIP_KEY_FILE)?,
             rack: get.or_default(key::RACK, rack)?.unwrap_or_default(),
+            security: security::of(&get)?,
             insecure_serve_beyond_loopback: get.required(key::INSECURE, switch)?,
             bootstrap: get.required(key::BOOTSTRAP, switch)?,
             auto_create_topics: get.required(key::AUTO_CREATE_TOPICS, switch)?,
@@ -129,13 +134,18 @@ impl ServerConfig {
     /// Holds settings against each other, where the place of one of them helps.
     fn hold_together(&self, layers: &Layers) -> Result<(), ConfigError> {
         let contradiction = |name, problem: String, hint| {
-            let place = layers.get(name).map_or(Place::Default, |given| given.place.clone());
+            let place = Getter(layers).place(name);
             Err(ConfigError::Contradiction { place, problem, hint })
         };
         if self.bootstrap && !self.start_join_addrs.is_empty() {
             let problem = "a node with bootstrap makes a cluster, and one with start-join-addrs joins one";
             let hint = "give bootstrap to the first node alone, and start-join-addrs to the others";
             return contradiction(key::BOOTSTRAP, problem.into(), hint);
+        }
+        if self.security.is_some() && self.insecure_serve_beyond_loopback {
+            let problem = "nothing is served in the clear where there are certificates";
+            let hint = "leave insecure-serve-beyond-loopback out, or all that is about TLS";
+            return contradiction(key::INSECURE, problem.into(), hint);
         }
         if !self.start_join_addrs.is_empty() && self.gossip_key_file.is_none() {
             let problem = "joining takes a gossip-key-file, since gossip is always encrypted";
@@ -150,11 +160,12 @@ impl ServerConfig {
     }
 }
 
-struct Getter<'a>(&'a Layers);
+/// Takes values from the layers.
+pub(super) struct Getter<'a>(&'a Layers);
 
 impl Getter<'_> {
     /// The value given, else the key's default, else nothing.
-    fn or_default<T>(
+    pub(super) fn or_default<T>(
         &self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -167,13 +178,13 @@ impl Getter<'_> {
             None => default,
         };
         let invalid = |problem| {
-            let place = given.map_or(Place::Default, |given| given.place.clone());
+            let place = self.place(name);
             ConfigError::Invalid { place, key: name, problem }
         };
         parse(value).map(Some).map_err(invalid)
     }
 
-    fn required<T>(
+    pub(super) fn required<T>(
         &self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -181,7 +192,12 @@ impl Getter<'_> {
         self.or_default(name, parse)?.ok_or(ConfigError::Missing { key: name })
     }
 
-    fn path(&self, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+    /// Where a key was given.
+    pub(super) fn place(&self, name: &'static str) -> Place {
+        self.0.get(name).map_or(Place::Default, |given| given.place.clone())
+    }
+
+    pub(super) fn path(&self, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
         self.or_default(name, |text| {
             if text.is_empty() { Err("a path cannot be empty".into()) } else { Ok(PathBuf::from(text)) }
         })

@@ -134,7 +134,7 @@ mod tests {
         let file = ContextFile(dir.path().join("varve").join("contexts.json"));
         assert_eq!(file.read().expect("nothing yet"), Contexts::default());
         let put = |contexts: &mut Contexts| {
-            contexts.put(ContextName::dev(), Context::new("varve://a:1".into()));
+            contexts.put(ContextName::dev(), Context::new("varve://a:1".into(), None));
             Ok(())
         };
         file.change(put).expect("written");

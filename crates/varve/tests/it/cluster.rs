@@ -1,5 +1,6 @@
 //! Clusters: of one node, of three by `varve dev`, and of servers started by hand.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -20,6 +21,8 @@ struct Dev {
     nodes: Vec<(String, String)>,
     address: String,
     config: PathBuf,
+    /// What it said on standard output.
+    said: Vec<String>,
 }
 
 impl Dev {
@@ -29,7 +32,8 @@ impl Dev {
         command.args(args).env("XDG_CONFIG_HOME", &config).env("TMPDIR", home);
         let mut process = Process::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let (stdout, stderr) = (process.stdout(), process.stderr());
-        let mut dev = Self { process, stderr, nodes: Vec::new(), address: String::new(), config };
+        let mut dev =
+            Self { process, stderr, nodes: Vec::new(), address: String::new(), config, said: Vec::new() };
         let deadline = Instant::now() + DEADLINE;
         loop {
             let Ok(line) = stdout.recv_timeout(deadline - Instant::now()) else {
@@ -37,6 +41,7 @@ impl Dev {
                 panic!("the cluster is not ready: {}", String::from_utf8_lossy(&said));
             };
             let line = String::from_utf8(line).unwrap();
+            dev.said.push(line.clone());
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["ready", "after", .., address] => dev.address = (*address).to_owned(),
@@ -58,6 +63,13 @@ impl Dev {
 
     fn run(&self, args: &[&str]) -> Finished {
         run(&mut self.varve(args))
+    }
+
+    /// Runs the command among those that it has said which has this in it, as it was said.
+    fn run_what_is_said(&self, what: &str) -> Finished {
+        let command = self.said.iter().find(|line| line.contains(what)).unwrap();
+        let mut shell = Command::new("sh");
+        run(shell.args(["-c", command.trim()]).stdin(Stdio::null()).env("XDG_CONFIG_HOME", &self.config))
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -187,7 +199,7 @@ fn dev_keeps_what_the_user_has_selected() {
 
     as_user(&["context", "create", "dev", "--server", "varve://127.0.0.1:2", "--use"]);
     let dev = Dev::start(home.path(), &["--nodes", "1"]);
-    dev.run(&["cluster", "info", "--server", &dev.address]).ok();
+    dev.run_what_is_said(" cluster members ").ok();
     dev.stop();
     assert!(as_user(&["context", "show"]).text().contains("varve://127.0.0.1:2"));
 }
@@ -276,6 +288,45 @@ fn the_others_go_on_when_a_node_is_killed() {
     by_hand.process.signal("TERM");
     assert_eq!(by_hand.process.wait().code(), Some(0));
     dev.stop();
+}
+
+#[test]
+fn a_cluster_is_secured_from_its_first_second() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let dev = Dev::start(home.path(), &["--data-dir", data.to_str().unwrap()]);
+    assert_eq!(mode(&data), 0o700);
+    let keys = ["ca", "node-1", "node-2", "node-3", "root", "nobody"];
+    for key in keys {
+        assert_eq!(mode(&data.join(format!("certs/{key}-key.pem"))), 0o600, "{key}");
+    }
+    assert_eq!(mode(&data.join("gossip.key")), 0o600);
+    run_with_input(&mut dev.varve(&["produce", "events"]), b"a\n").ok();
+    let mut in_clear = varve(&["topic", "list"]);
+    run(in_clear.args(["--server", &dev.address])).fails(4, "speaks TLS alone");
+
+    dev.run_what_is_said("nobody-key.pem").fails(4, "\"nobody\" may not");
+
+    let key = std::fs::read(data.join("certs/root-key.pem")).unwrap();
+    dev.stop();
+    let dev = Dev::start(home.path(), &["--data-dir", data.to_str().unwrap()]);
+    assert_eq!(std::fs::read(data.join("certs/root-key.pem")).unwrap(), key);
+    assert_eq!(dev.run(&["consume", "events"]).ok().text(), "a\n");
+    dev.stop();
+}
+
+#[test]
+fn a_cluster_in_the_clear_has_to_be_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let dev = Dev::start(home.path(), &["--nodes", "1", "--insecure"]);
+    dev.says("warning: nothing is encrypted");
+    assert!(!dev.said.iter().any(|line| line.contains("--tls-")), "{:?}", dev.said);
+    run(varve(&["topic", "list"]).args(["--server", &dev.address])).ok();
+    dev.stop();
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[test]

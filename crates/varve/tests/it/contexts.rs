@@ -17,15 +17,18 @@ fn at_home(home: &Path, args: &[&str]) -> Command {
 fn a_context_lives_its_life() {
     let home = tempfile::tempdir().unwrap();
     let varve = |args: &[&str]| run(&mut at_home(home.path(), args));
-    assert_eq!(varve(&["context", "list"]).ok().text(), "NAME  SELECTED  SERVER\n");
+    assert_eq!(varve(&["context", "list"]).ok().text(), "NAME  SELECTED  SERVER  CERTIFICATE\n");
     varve(&["context", "show"]).fails(5, "no context is selected");
     let made = varve(&["context", "create", "prod", "--server", "a,b:1"]).ok();
     assert_eq!(made.stderr, "created context prod; `varve context use prod` selects it\n");
     varve(&["context", "create", "test", "--server", "varve://c:1", "--use"]).ok();
     varve(&["context", "create", "prod", "--server", "c:1"]).fails(6, "there is a context prod already");
     let list = varve(&["context", "list"]).ok();
-    let expected =
-        ["NAME  SELECTED  SERVER", "prod            varve://a:8400,b:1", "test  *         varve://c:1"];
+    let expected = [
+        "NAME  SELECTED  SERVER              CERTIFICATE",
+        "prod            varve://a:8400,b:1",
+        "test  *         varve://c:1",
+    ];
     assert_eq!(list.text().lines().collect::<Vec<_>>(), expected);
     assert_eq!(varve(&["context", "list", "-o", "raw"]).ok().text(), "prod\ntest\n");
     assert_eq!(varve(&["context", "show", "-o", "json"]).ok().json()["name"], "test");

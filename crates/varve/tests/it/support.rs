@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::pki::Pki;
+
 /// Generous: it bounds a test that hangs, and says nothing of how long anything takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -182,6 +184,8 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// The line that says that it is ready.
     pub(crate) ready: serde_json::Value,
+    /// What its clients have in their environment.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Server {
@@ -192,6 +196,13 @@ impl Server {
     pub(crate) fn start_with(dir: &Path, args: &[&str]) -> Self {
         let mut command = varve(&["server", "--bootstrap", "--data-dir", dir.to_str().unwrap()]);
         Self::start_command(command.args(args))
+    }
+
+    /// One that is secured, whose clients are `root`.
+    pub(crate) fn start_secured(dir: &Path, pki: &Pki) -> Self {
+        let mut command = varve(&["server", "--bootstrap", "--rpc-port", "0", "--data-dir"]);
+        let server = Self::start_command(command.arg(dir).args(pki.server_flags()));
+        Self { variables: pki.variables("root"), ..server }
     }
 
     pub(crate) fn start_command(command: &mut Command) -> Self {
@@ -205,7 +216,7 @@ impl Server {
                     let event: Option<serde_json::Value> = serde_json::from_slice(&line).ok();
                     if let Some(ready) = event.filter(|event| event["target"] == "varve::ready") {
                         let address = ready["address"].as_str().unwrap().to_owned();
-                        return Self { process, address, ready };
+                        return Self { process, address, ready, variables: Vec::new() };
                     }
                     said.extend(line);
                 }
@@ -225,7 +236,7 @@ impl Server {
     /// A command that talks to it.
     pub(crate) fn varve(&self, args: &[&str]) -> Command {
         let mut command = varve(args);
-        command.env("VARVE_SERVER", &self.address);
+        command.env("VARVE_SERVER", &self.address).envs(self.variables.iter().cloned());
         command
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use varve_api::v1::Server;
 
+use super::credentials::Credentials;
 use super::home::Home;
 use super::node::{Node, program, quoted};
 use super::process::Process;
@@ -20,6 +21,8 @@ pub(super) struct Announcement<'a> {
     pub(super) processes: Vec<(&'a Node, &'a Process)>,
     pub(super) servers: &'a [Server],
     pub(super) selection: &'a Selection,
+    /// What it is secured by; `None` where all is in the clear.
+    pub(super) credentials: Option<&'a Credentials>,
     pub(super) home: &'a Home,
     /// From the first start to here.
     pub(super) took: Duration,
@@ -39,8 +42,18 @@ impl Announcement<'_> {
         out.line(&self.selection.note)?;
         out.line("In another terminal:")?;
         out.line("")?;
-        self.commands().iter().try_for_each(|command| out.line(&format!("  {command}")))?;
+        let flags = self.selection.flags();
+        self.commands().iter().try_for_each(|command| out.line(&format!("  {}", line(command, &flags))))?;
         out.line("")?;
+        if let Some(credentials) = self.credentials {
+            let policy = credentials.policy().display();
+            out.line(&format!("You are root there, who may do everything. {policy} says who may do what;"))?;
+            out.line("nobody may do nothing, and hears it:")?;
+            out.line("")?;
+            let flags = self.selection.flags_as(&credentials.nobody());
+            out.line(&format!("  {}", line(&["consume", "events"].map(String::from), &flags)))?;
+            out.line("")?;
+        }
         let home = self.home.path().display();
         out.line(&if self.home.is_temporary() {
             format!("All data is in {home}, and is removed at the end; --data-dir DIR keeps it.")
@@ -67,7 +80,7 @@ impl Announcement<'_> {
         table
     }
 
-    fn commands(&self) -> Vec<String> {
+    fn commands(&self) -> Vec<Vec<String>> {
         let replicas = self.processes.len().min(3).to_string();
         let commands: [&[&str]; 5] = [
             &["cluster", "members"],
@@ -76,12 +89,13 @@ impl Announcement<'_> {
             &["consume", "events", "--from", "start", "-n", "5"],
             &["topic", "describe", "events"],
         ];
-        let program = program();
-        let line = |command: &[&str]| {
-            let flags = self.selection.flags.iter().map(String::as_str);
-            let words = std::iter::once(program.as_str()).chain(command.iter().copied()).chain(flags);
-            words.map(quoted).collect::<Vec<_>>().join(" ")
-        };
-        commands.iter().map(|command| line(command)).collect()
+        commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect()
     }
+}
+
+/// A command of this program, for a shell.
+fn line(command: &[String], flags: &[String]) -> String {
+    let program = program();
+    let words = std::iter::once(&program).chain(command).chain(flags);
+    words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

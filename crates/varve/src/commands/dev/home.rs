@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use varve_gossip::GossipKey;
 
+use super::credentials::Credentials;
 use super::node::Node;
 use super::ports::{self, Ports};
 use crate::cli::Verbosity;
@@ -63,7 +64,7 @@ impl Home {
     }
 
     /// The nodes to run: those that are there already, and more of them if that is wanted. Where they listen is chosen
-    /// now, and kept; the key that they share is made if there is none.
+    /// now, and kept; the key that they share is made if there is none, and so is what they are `secured` by.
     ///
     /// # Errors
     /// If there are more nodes already, the ports asked for are taken, or files cannot be read or written.
@@ -71,8 +72,9 @@ impl Home {
         &self,
         wanted: Option<usize>,
         port: Option<u16>,
+        secured: bool,
         verbosity: Verbosity,
-    ) -> Result<Vec<Node>, Failure> {
+    ) -> Result<(Vec<Node>, Option<Credentials>), Failure> {
         let before = self.read_plan()?.nodes;
         let count = match (wanted, before.len()) {
             (None, 0) => NODES,
@@ -91,11 +93,15 @@ impl Home {
             let made = GossipKey::generate().and_then(|made| made.write_file(&key));
             made.map_err(|error| key_failure(&error))?;
         }
-        Ok(nodes
-            .into_iter()
-            .enumerate()
-            .map(|(at, ports)| Node::new(&self.dir, at + 1, ports, &key))
-            .collect())
+        let names: Vec<String> = (1..=nodes.len()).map(Node::name).collect();
+        let credentials = secured.then(|| Credentials::prepare(&self.dir, &names)).transpose()?;
+        let node = |(at, ports)| {
+            let node = Node::new(&self.dir, at + 1, ports, &key);
+            let security = credentials.as_ref().map(|credentials| credentials.settings(&node.name));
+            node.secured(security.unwrap_or_default())
+        };
+        let nodes = nodes.into_iter().enumerate().map(node).collect();
+        Ok((nodes, credentials))
     }
 
     /// Ends with the cluster. A temporary directory goes, unless there is a reason to leave it.

@@ -21,12 +21,25 @@ pub(super) struct Node {
     pub(super) ports: Ports,
     home: PathBuf,
     key: PathBuf,
+    /// Settings of who is let in; none where all is in the clear.
+    security: Vec<(&'static str, String)>,
 }
 
 impl Node {
     /// The node of this number, from 1.
     pub(super) fn new(home: &Path, number: usize, ports: Ports, key: &Path) -> Self {
-        Self { name: format!("node-{number}"), ports, home: home.to_owned(), key: key.to_owned() }
+        let (name, home, key) = (Self::name(number), home.to_owned(), key.to_owned());
+        Self { name, ports, home, key, security: Vec::new() }
+    }
+
+    /// The name of the node of this number.
+    pub(super) fn name(number: usize) -> String {
+        format!("node-{number}")
+    }
+
+    /// The same, secured by these settings.
+    pub(super) fn secured(self, security: Vec<(&'static str, String)>) -> Self {
+        Self { security, ..self }
     }
 
     /// Where it keeps its data.
@@ -72,6 +85,7 @@ impl Node {
             ("--gossip-key-file", self.key.display().to_string()),
         ]
         .into_iter()
+        .chain(self.security.iter().cloned())
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect();
         arguments.insert(0, "server".into());

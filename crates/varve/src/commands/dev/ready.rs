@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use varve_api::v1::{GetClusterHealthResponse, Server, ServerState};
-use varve_client::{Client, ClientError};
+use varve_client::{Client, ClientBuilder, ClientError, ClientTls};
 
 use super::node::Node;
 use crate::failure::{Exit, Failure};
@@ -21,10 +21,14 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If that takes too long.
-pub(super) async fn wait(nodes: &[Node], patience: Duration) -> Result<Vec<Server>, Failure> {
+pub(super) async fn wait(
+    nodes: &[Node],
+    tls: Option<ClientTls>,
+    patience: Duration,
+) -> Result<Vec<Server>, Failure> {
     let deadline = Instant::now() + patience;
     loop {
-        let lacking = match look(nodes).await {
+        let lacking = match look(nodes, tls.clone()).await {
             Ok((servers, health)) => match lacking(nodes, &servers, &health) {
                 None => return Ok(servers),
                 Some(lacking) => lacking,
@@ -54,9 +58,13 @@ pub(super) fn address(nodes: &[Node]) -> String {
     format!("varve://{}", members.join(","))
 }
 
-async fn look(nodes: &[Node]) -> Result<(Vec<Server>, GetClusterHealthResponse), ClientError> {
+async fn look(
+    nodes: &[Node],
+    tls: Option<ClientTls>,
+) -> Result<(Vec<Server>, GetClusterHealthResponse), ClientError> {
     // A new client each time: one that has met a node too early would wait before it tries again.
-    let client = Client::builder().call_timeout(LOOK_TIMEOUT).connect(&address(nodes)).await?;
+    let builder = tls.into_iter().fold(Client::builder(), ClientBuilder::tls);
+    let client = builder.call_timeout(LOOK_TIMEOUT).connect(&address(nodes)).await?;
     let servers = client.servers().await?.servers;
     Ok((servers, client.cluster_health().await?))
 }
