@@ -32,6 +32,13 @@ impl Lead {
         }
     }
 
+    pub(crate) fn has_stopped(&self) -> bool {
+        match self {
+            Self::Alone(replica) => replica.has_stopped(),
+            Self::Group(group) => group.has_stopped(),
+        }
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         match self {
             Self::Alone(replica) => replica.progress(),

@@ -119,6 +119,10 @@ impl Replica {
         self.state.subscribe()
     }
 
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.state.borrow().stopped
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         self.state.borrow().progress
     }
