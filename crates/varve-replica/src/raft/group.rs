@@ -354,7 +354,8 @@ impl Group {
         if self.clock_runs.swap(runs, Ordering::Relaxed) != runs {
             self.raft.runtime_config().tick(runs);
         }
-        if leads {
+        // Where consensus waits for room on the disk, it would only find what piled up in front of it.
+        if leads && !self.waits_for_room.load(Ordering::Relaxed) {
             // Where there is no room in front of consensus it stands still, and could not have sent anything.
             drop(tokio::task::unconstrained(self.raft.trigger().heartbeat()).now_or_never());
         }
