@@ -166,6 +166,7 @@ impl Node {
             failure = failure(fatal.subscribe()) => return Err(StartError::Fatal(failure)),
         }
 
+        let leaderships = peers.follow_leaderships();
         let (topics, owner) = Topics::open(
             env.clone(),
             storage.clone(),
@@ -177,7 +178,7 @@ impl Node {
         )
         .await;
         tasks.spawn(owner);
-        tasks.spawn(cluster::tend(view.clone(), topics.clone()));
+        tasks.spawn(cluster::tend(view.clone(), topics.clone(), leaderships));
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
         tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
