@@ -8,6 +8,7 @@ mod idle;
 mod limits;
 mod loads;
 mod report;
+mod scale;
 mod servers;
 mod statistics;
 
@@ -42,6 +43,8 @@ enum What {
     Cluster,
     /// What one server and three cost that nobody uses.
     Idle,
+    /// What 10, 100 and 1,000 partitions cost three servers, and how soon they are led again when one dies.
+    Scale,
 }
 
 /// Why there are no figures.
@@ -82,6 +85,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
             What::Node => loads::all(&binary, &path, scale, 1).await,
             What::Cluster => loads::all(&binary, &path, scale, 3).await,
             What::Idle => idle::all(&binary, &path, u32::try_from(scale)?).await,
+            What::Scale => scale::all(&binary, &path, u32::try_from(scale)?).await,
         }
     });
     runtime.block_on(measuring)?

@@ -11,6 +11,9 @@ use varve_client::{Client, ProducerRecord, api::v1};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two looks whether they are one; a connection that is refused costs nothing.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+/// The same where there are more partitions than a few: a look costs the servers something for each.
+const LOOK_INTERVAL_MANY: Duration = Duration::from_millis(100);
+const PARTITIONS_FEW_MAX: u32 = 10;
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a server may take to stop before it is killed.
@@ -32,6 +35,10 @@ pub(crate) struct Used {
     pub(crate) cpu: Duration,
     /// Bytes of memory (the resident set) of the one that holds most.
     pub(crate) memory_bytes_max: u64,
+    /// The same of all of them together.
+    pub(crate) memory_bytes: u64,
+    /// Their threads.
+    pub(crate) threads: u64,
 }
 
 /// Ports of one server, held until all are known, so that they differ.
@@ -76,6 +83,15 @@ impl Servers {
         Ok((servers, client, started.elapsed()))
     }
 
+    /// A client whose calls may take so long.
+    pub(crate) async fn client(&self, call_timeout: Duration) -> Result<Client, Failure> {
+        Ok(Client::builder()
+            .call_timeout(call_timeout)
+            .attempt_timeout(call_timeout)
+            .connect(&self.address)
+            .await?)
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.children.len()
@@ -83,16 +99,33 @@ impl Servers {
 
     /// What they have used until now.
     pub(crate) fn used(&self) -> Result<Used, Failure> {
-        let mut used = Used { cpu: Duration::ZERO, memory_bytes_max: 0 };
+        let mut used = Used { cpu: Duration::ZERO, memory_bytes_max: 0, memory_bytes: 0, threads: 0 };
         for child in &self.children {
+            let memory_bytes = status(child.id(), "VmRSS:")? * 1024;
             used.cpu += cpu(child.id())?;
-            used.memory_bytes_max = used.memory_bytes_max.max(memory_bytes(child.id())?);
+            used.memory_bytes_max = used.memory_bytes_max.max(memory_bytes);
+            used.memory_bytes += memory_bytes;
+            used.threads += status(child.id(), "Threads:")?;
         }
         Ok(used)
     }
 
-    /// Returns once all of them take part in everything.
-    pub(crate) async fn until_healthy(&self, client: &Client) -> Result<(), Failure> {
+    /// Kills the one that was started first, which leads the controller as a rule, without a word.
+    pub(crate) fn kill_first(&mut self) -> Result<(), Failure> {
+        let first = self.children.first_mut().ok_or("there is no server")?;
+        first.kill()?;
+        first.wait()?;
+        Ok(())
+    }
+
+    /// Returns once all of them take part in everything. Looks at an interval: the more there is to look at, the more a look
+    /// takes away from what it waits for.
+    async fn until_healthy(
+        &self,
+        client: &Client,
+        interval: Duration,
+        time_max: Duration,
+    ) -> Result<(), Failure> {
         let started = Instant::now();
         loop {
             let health = client.cluster_health().await?;
@@ -101,10 +134,10 @@ impl Servers {
             if health.healthy && voting == self.count() {
                 return Ok(());
             }
-            if started.elapsed() > START_TIMEOUT {
+            if started.elapsed() > time_max {
                 return Err(format!("{voting} servers vote; problems: {:?}", health.problems).into());
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(interval).await;
         }
     }
 
@@ -124,7 +157,7 @@ impl Servers {
         }
         // A new client each time: one that has met a server too early would wait before it tries again.
         let client = Client::builder().call_timeout(LOOK_TIMEOUT).connect(&self.address).await?;
-        self.until_healthy(&client).await?;
+        self.until_healthy(&client, LOOK_INTERVAL, START_TIMEOUT).await?;
         let client = Client::connect(&self.address).await?;
         let producer = client.producer("first").build().await?;
         producer.send(ProducerRecord::new("x")).await?.await?;
@@ -172,11 +205,23 @@ pub(crate) async fn create_topic(
     name: &str,
     partitions: u32,
 ) -> Result<(), Failure> {
+    create_topic_within(servers, client, name, partitions, START_TIMEOUT).await
+}
+
+/// The same, within a time.
+pub(crate) async fn create_topic_within(
+    servers: &Servers,
+    client: &Client,
+    name: &str,
+    partitions: u32,
+    time_max: Duration,
+) -> Result<(), Failure> {
     let replication_factor = u32::try_from(servers.count())?;
     let request =
         v1::CreateTopicRequest { name: name.to_owned(), partitions, replication_factor, settings: None };
     client.create_topic(request).await?;
-    servers.until_healthy(client).await
+    let interval = if partitions > PARTITIONS_FEW_MAX { LOOK_INTERVAL_MANY } else { LOOK_INTERVAL };
+    servers.until_healthy(client, interval, time_max).await
 }
 
 fn spawn(mut command: Command, binary: &Path) -> Result<Child, Failure> {
@@ -208,9 +253,9 @@ fn cpu(process: u32) -> Result<Duration, Failure> {
     Ok(Duration::from_nanos(nanos))
 }
 
-fn memory_bytes(process: u32) -> Result<u64, Failure> {
+/// A number that the kernel tells of a process.
+fn status(process: u32, name: &str) -> Result<u64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS in /proc")?;
-    let kibibytes: u64 = line.split_whitespace().nth(1).ok_or("VmRSS has no value")?.parse()?;
-    Ok(kibibytes * 1024)
+    let line = status.lines().find(|line| line.starts_with(name)).ok_or("a line is missing in /proc")?;
+    Ok(line.split_whitespace().nth(1).ok_or("a line of /proc has no value")?.parse()?)
 }

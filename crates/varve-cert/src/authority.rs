@@ -12,6 +12,7 @@ use x509_parser::pem::Pem;
 use crate::common_name::CommonName;
 use crate::identity::parse;
 use crate::issue::{ClientRequest, Issued, PrivateKeyPem, ServerRequest, random_serial};
+use crate::key_file::key_pair;
 use crate::validity::Validity;
 
 /// An authority: its certificate, and the key that signs others (ECDSA on P-256 where it is made here).
@@ -39,8 +40,7 @@ pub enum AuthorityError {
     NoAuthority,
     /// What was given for the authority's key is none that can be read.
     #[error(
-        "the authority's key cannot be read: it should be PKCS #8 (BEGIN PRIVATE KEY), ECDSA on P-256 or P-384, Ed25519 or RSA; \
-         `openssl pkcs8 -topk8 -nocrypt` converts others"
+        "the authority's key cannot be read: it should be a private key as PEM, not encrypted: ECDSA on P-256 or P-384, Ed25519 or RSA"
     )]
     UnreadableKey,
     /// The key belongs to another certificate.
@@ -104,7 +104,7 @@ impl Authority {
         if !certificate.is_ca() || may_sign.is_some_and(|usage| !usage.value.key_cert_sign()) {
             return Err(AuthorityError::NoAuthority);
         }
-        let key = KeyPair::from_pem(key.as_str()).map_err(|_| AuthorityError::UnreadableKey)?;
+        let key = key_pair(key.as_str()).ok_or(AuthorityError::UnreadableKey)?;
         if key.subject_public_key_info() != certificate.public_key().raw {
             return Err(AuthorityError::AnotherKey);
         }

@@ -16,6 +16,7 @@ mod directory;
 mod identity;
 mod inspect;
 mod issue;
+mod key_file;
 mod names;
 mod node_uri;
 mod revocations;

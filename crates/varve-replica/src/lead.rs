@@ -41,6 +41,13 @@ impl Lead {
         }
     }
 
+    pub(crate) fn has_stopped(&self) -> bool {
+        match self {
+            Self::Idle { state, .. } => state.borrow().stopped,
+            Self::Group(group) => group.has_stopped(),
+        }
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         match self {
             Self::Idle { state, .. } => state.borrow().progress,

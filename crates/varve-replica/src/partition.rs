@@ -315,6 +315,12 @@ impl Partition {
         }
     }
 
+    /// What is damaged in it, as far as is known.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        self.log().damage()
+    }
+
     /// Takes no more batches: those handed over are appended, later ones are refused.
     pub fn close(&self) {
         self.shared.room.close();
@@ -402,7 +408,7 @@ impl Partition {
     /// Whether it takes part in its group no more: it was stopped, or could not go on.
     #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.shared.lead.watch().borrow().stopped
+        self.shared.lead.has_stopped()
     }
 
     /// Stops taking part in the partition's group, and takes no more batches. A damaged one: as [`Partition::close`].

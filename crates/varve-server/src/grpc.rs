@@ -54,8 +54,8 @@ use crate::SecurityConfig;
 use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
 use crate::limits::{
-    CALLS_PER_CONNECTION_MAX, CONNECTION_AGE_GRACE, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX,
-    HEADERS_BYTES_MAX, KEEPALIVE, PRODUCE_BYTES_ARRIVING_MAX, STREAM_WINDOW_BYTES,
+    CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
+    PRODUCE_BYTES_ARRIVING_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::security::{GuardLayer, Security};
 use crate::topics::{ProducerIds, Topics};
@@ -105,9 +105,8 @@ pub(crate) fn server(
     config: Option<&SecurityConfig>,
 ) -> Server<Stack<GuardLayer, Identity>> {
     let server = match config {
-        Some(config) => Server::builder()
-            .max_connection_age(config.connection_age_max)
-            .max_connection_age_grace(CONNECTION_AGE_GRACE),
+        // Its grace does not go with that: the connection ends itself (`GrpcConnection`).
+        Some(config) => Server::builder().max_connection_age(config.connection_age_max),
         None => Server::builder(),
     };
     server

@@ -129,6 +129,10 @@ pub const REPLACEMENT_DELAY: Duration = Duration::from_secs(600);
 /// Partitions that are opened at the same time.
 pub const OPENING_MAX: usize = 8;
 
+/// Partitions that are opened before those that are open are published. A topic of more answers that it is made before all of
+/// them are open.
+pub const OPENING_PORTION: usize = 64;
+
 /// How often storage is given the time.
 pub const TICK_INTERVAL: Duration = Duration::from_millis(250);
 

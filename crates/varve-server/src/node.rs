@@ -77,6 +77,8 @@ struct PeerSide {
     peers: Peers,
     /// The members' names, once the metadata are open.
     metadata: Arc<OnceLock<MetadataLog>>,
+    /// The longest that a connection lives; in the clear as long as it likes.
+    age_max: Option<Duration>,
 }
 
 impl Node {
@@ -96,6 +98,7 @@ impl Node {
         let storage = open_storage(&env, &config, &fatal).await?;
         let remembered = remembered(&env, &storage, &config).await?;
 
+        let age_max = config.security.as_ref().map(|security| security.connection_age_max);
         let mux = listen(&env, &config, security.as_ref()).await?;
         let (rpc_addr, close_connections) = (mux.local_addr(), mux.close_token());
         let reached_at = config.advertise_addr.clone().unwrap_or_else(|| rpc_addr.to_string());
@@ -110,7 +113,7 @@ impl Node {
         let serving = serve(server, routes, incoming, stop_serving.clone(), fatal.clone());
         let serving = AbortOnDropHandle::new(tokio::spawn(serving));
         let peer_side = Arc::new(OnceLock::new());
-        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone()));
+        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max));
         tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
@@ -163,6 +166,7 @@ impl Node {
             failure = failure(fatal.subscribe()) => return Err(StartError::Fatal(failure)),
         }
 
+        let leaderships = peers.follow_leaderships();
         let (topics, owner) = Topics::open(
             env.clone(),
             storage.clone(),
@@ -174,7 +178,7 @@ impl Node {
         )
         .await;
         tasks.spawn(owner);
-        tasks.spawn(cluster::tend(view.clone(), topics.clone()));
+        tasks.spawn(cluster::tend(view.clone(), topics.clone(), leaderships));
         let every = config.retention_interval;
         tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
         tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
@@ -455,7 +459,9 @@ fn join_peers(
     let client = PeerClient::new(network, Arc::clone(&env.entropy), this, addresses.for_peers());
     let peers = Peers::new(identity.node_id, Arc::new(WireNetwork::new(client)));
     // It is set once: this is the only place.
-    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone(), metadata: Arc::default() }));
+    let (metadata, age_max) =
+        (Arc::default(), config.security.as_ref().map(|security| security.connection_age_max));
+    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone(), metadata, age_max }));
     Ok(peers)
 }
 
@@ -493,6 +499,7 @@ async fn dispatch(
     grpc: mpsc::Sender<GrpcConnection>,
     peer_side: Arc<OnceLock<PeerSide>>,
     security: Option<Security>,
+    age_max: Option<Duration>,
 ) {
     let mut peers = JoinSet::new();
     while let Some(incoming) = mux.next().await {
@@ -500,7 +507,9 @@ async fn dispatch(
         let caller =
             security.as_ref().map_or(Caller::Anyone, |security| security.caller(&incoming.connection));
         match incoming.protocol {
-            Protocol::Http2 => drop(grpc.send(GrpcConnection::new(incoming.connection, caller)).await),
+            Protocol::Http2 => {
+                drop(grpc.send(GrpcConnection::new(incoming.connection, caller, age_max)).await)
+            }
             Protocol::Http1 if grpc.is_closed() => {}
             Protocol::Http1 => drop(tokio::spawn(http::refuse(incoming.connection))),
             Protocol::Peer => match peer_side.get() {
@@ -519,7 +528,13 @@ impl PeerSide {
     async fn serve(self, connection: Connection, caller: Caller) {
         let addr = connection.peer_addr();
         let admit = |node| self.admit(node, &caller);
-        match serve_peer(connection, self.identity, &self.peers, admit).await {
+        let serving = serve_peer(connection, self.identity, &self.peers, admit);
+        let served = match self.age_max {
+            // Whoever is at the other end connects again, if its certificate is still good.
+            Some(age_max) => timeout(age_max, serving).await.unwrap_or(Ok(())),
+            None => serving.await,
+        };
+        match served {
             Ok(()) => {}
             Err(error @ HelloError::Refused { .. }) => {
                 tracing::warn!(target: "varve::audit", peer_addr = %addr, %error, "a node was refused");

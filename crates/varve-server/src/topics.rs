@@ -23,7 +23,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason, meta};
 use varve_authz::Action;
@@ -46,7 +46,10 @@ pub(crate) type TopicMap = BTreeMap<TopicName, Arc<Topic>>;
 /// The topics as of a revision of the metadata.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published {
-    revision: u64,
+    /// The revision whose topics these are.
+    listed: u64,
+    /// The last one of which every partition was opened that is to lie here, or could not be.
+    done: u64,
     topics: Arc<TopicMap>,
 }
 
@@ -149,12 +152,14 @@ impl Topics {
             alive: self.view.alive().into_iter().collect(),
         };
         self.change(command).await?;
+        // A topic is made all the same where its partitions have no leaders yet, or are not all open.
+        let until = Instant::now() + FIRST_LEADER_TIMEOUT;
+        drop(timeout_at(until, self.opened()).await);
         let topic = self.known(new.name.as_str()).ok_or_else(|| not_found(&new.name, false))?;
         if let Some(failure) = topic.failure() {
             return Err(failure);
         }
-        // A topic without leaders is made all the same.
-        drop(timeout(FIRST_LEADER_TIMEOUT, self.led(&topic)).await);
+        drop(timeout_at(until, self.led(&topic)).await);
         tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic created");
         Ok(topic)
     }
@@ -169,6 +174,7 @@ impl Topics {
         let alive = self.view.alive().into_iter().collect();
         let command = Command::AlterTopic { topic: name.as_str().to_owned(), partitions, settings, alive };
         self.change(command).await?;
+        drop(timeout(FIRST_LEADER_TIMEOUT, self.opened()).await);
         let topic = self.known(name.as_str()).ok_or_else(|| not_found(&name, false))?;
         tracing::info!(topic = %topic.name, partitions = topic.partition_count(), "topic altered");
         topic.failure().map_or(Ok(topic), Err)
@@ -200,12 +206,12 @@ impl Topics {
         drop(join_all(stops).await);
     }
 
-    /// Proposes a change to the metadata, and waits until what came of it is published here.
+    /// Proposes a change to the metadata, and waits until the topics that came of it are published here, open or not.
     pub(crate) async fn change(&self, command: Command) -> Result<Response, ApiError> {
         let change = async {
             let response = self.view.metadata.propose(command).boxed().await.map_err(command_error)?;
             let response = response.map_err(metadata_error)?;
-            self.published().await?;
+            self.listed().await?;
             Ok(response)
         };
         let in_time = timeout(CHANGE_TIMEOUT, change).await;
@@ -222,17 +228,23 @@ impl Topics {
         };
         let caught_up = async {
             self.view.metadata.linearize().boxed().await.map_err(|_| unknown())?;
-            self.published().await
+            self.listed().await
         };
         timeout(METADATA_TIMEOUT, caught_up).await.unwrap_or_else(|_| Err(unknown()))
     }
 
-    /// Returns once what is known of the metadata is published.
-    async fn published(&self) -> Result<(), ApiError> {
+    /// Returns once the topics are published that are known of now.
+    async fn listed(&self) -> Result<(), ApiError> {
         let revision = self.view.state().0.revision();
         let mut published = self.published.clone();
-        let done = published.wait_for(|published| published.revision >= revision).await;
-        done.map(drop).map_err(|_| Drain::error())
+        let listed = published.wait_for(|published| published.listed >= revision).await;
+        listed.map(drop).map_err(|_| Drain::error())
+    }
+
+    /// Returns once all of them that are to lie here are open, or could not be opened.
+    async fn opened(&self) {
+        let revision = self.view.state().0.revision();
+        drop(self.published.clone().wait_for(|published| published.done >= revision).await);
     }
 
     /// Returns once every partition of a topic is known to have a leader.

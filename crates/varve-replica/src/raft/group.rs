@@ -3,6 +3,7 @@
 use super::command_proposer::HANDED_OVER_MAX;
 use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
 use super::hearing::Hearing;
+use super::heartbeats::Heartbeat;
 use super::leadership::{Leadership, observe};
 use super::link::Links;
 use super::log_store::LogStore;
@@ -13,14 +14,18 @@ use super::returning::Returning;
 use super::settings::{GroupSettings, GroupTiming};
 use super::silence::Silence;
 use super::state_machine::{Applier, CommandCheck, Due, Machine};
+use super::steady::{Asking, Changes, Heard, Steady};
 use super::types::{RaftVote, Types, to_raft};
 use crate::committed::State;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError, Progress};
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::type_config::alias::SnapshotOf;
+use openraft::metrics::RaftServerMetrics;
+use openraft::raft::AppendEntriesResponse;
+use openraft::type_config::alias::{SnapshotOf, WatchReceiverOf};
 use openraft::{Raft, ReadPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,10 +41,11 @@ use varve_storage::{EndState, PartitionLog, Storage};
 
 /// How long a question to the leader may take, and how long it is asked again where nobody leads.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the first leader of a new group stands for election before it leaves that to consensus, and the pause before each
-/// time.
-const FIRST_STANDS_MAX: usize = 20;
-const FIRST_STAND_PAUSE: Duration = Duration::from_millis(25);
+/// How often the first leader of a new group stands for election before it leaves that to consensus, and the pause before the
+/// first time. Each is half as long again as the one before: a thousand groups that begin at the same time are not to keep each
+/// other from it.
+const FIRST_STANDS_MAX: usize = 9;
+const FIRST_STAND_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long is waited for what is to be marked to be durable.
 const MARK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,6 +55,7 @@ pub(crate) struct Group {
     id: PartitionId,
     peers: Peers,
     raft: Raft<Types, Machine>,
+    metrics: WatchReceiverOf<Types, RaftServerMetrics<Types>>,
     log: PartitionLog,
     blocking: Blocking,
     state: watch::Sender<State>,
@@ -66,6 +73,10 @@ pub(crate) struct Group {
     handed_over: Semaphore,
     returning: Returning,
     hearing: Hearing,
+    steady: Steady,
+    changes: Changes,
+    /// Whether the clock of consensus runs.
+    clock_runs: AtomicBool,
 }
 
 impl Group {
@@ -105,7 +116,7 @@ impl Group {
         let applied = machine.watch_applied();
         let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
         let (synced, waits_for_room) = (store.watch_synced(), store.waits_for_room());
-        let stopping = store.stopping();
+        let (stopping, changes) = (store.stopping(), store.changes());
         let silence = Arc::new(Silence::new(settings.timing.silence()));
         let links = Links { peers: peers.clone(), group: id, silence: Arc::clone(&silence) };
         let node = peers.node().get();
@@ -114,6 +125,7 @@ impl Group {
         let group = Arc::new(Self {
             id,
             peers: peers.clone(),
+            metrics: raft.server_metrics(),
             raft,
             log,
             blocking,
@@ -129,8 +141,15 @@ impl Group {
             handed_over: Semaphore::new(HANDED_OVER_MAX),
             returning: Returning::new(is_returning, settings.led_in),
             hearing: Hearing::new(settings.timing.election_max()),
+            steady: Steady::new(
+                changes.clone(),
+                settings.timing.unheard_max(),
+                settings.timing.election_max(),
+            ),
+            changes,
+            clock_runs: AtomicBool::new(true),
         });
-        peers.add(id, &group);
+        peers.add(id, &group, settings.timing);
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
         let alone_max = settings.timing.alone_max();
         drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
@@ -228,7 +247,7 @@ impl Group {
             self.hearing.note();
         }
         // Who leads is known here before anyone is told.
-        self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
+        let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
         self.state.send_if_modified(|state| {
             let changed = (state.progress.leader, state.progress.term) != (seen.leader, seen.term);
             let changed = changed && !state.stopped;
@@ -237,6 +256,9 @@ impl Group {
             }
             changed
         });
+        if changed {
+            self.peers.note_leadership();
+        }
     }
 
     /// Nothing is committed here any more.
@@ -246,6 +268,7 @@ impl Group {
             state.progress.leader = None;
         });
         self.leadership.send_modify(|known| known.leader = None);
+        self.peers.note_leadership();
     }
 
     /// The term that this replica leads in, as far as it knows, and with a majority that answers.
@@ -275,13 +298,58 @@ impl Group {
 
     /// Notes that a leader of this term, or a later one, has said something.
     fn note_leader(&self, request: &Request) {
-        let term = match request {
-            Request::Append(append) => append.vote.leader_id.term,
-            Request::Snapshot(vote, _) => vote.leader_id.term,
-            _ => return,
-        };
-        if Term::new(term) >= self.leadership.borrow().term {
+        match request {
+            Request::Append(append) => self.note_term(append.vote),
+            Request::Snapshot(vote, _) => self.note_term(*vote),
+            _ => {}
+        }
+    }
+
+    fn note_term(&self, vote: RaftVote) {
+        if Term::new(vote.leader_id.term) >= self.leadership.borrow().term {
             self.hearing.note();
+        }
+    }
+
+    /// What is to be done about a heartbeat of the leader.
+    pub(super) fn hear(&self, heartbeat: &Heartbeat) -> Heard {
+        self.note_term(heartbeat.vote);
+        let follows = self.returning.follows(Term::new(heartbeat.vote.leader_id.term));
+        if !follows || self.has_stopped() || self.waits_for_room.load(Ordering::Relaxed) {
+            return Heard::default();
+        }
+        self.steady.hear(heartbeat)
+    }
+
+    /// Asks consensus about a heartbeat.
+    pub(super) async fn ask_about(
+        &self,
+        heartbeat: Heartbeat,
+        asking: Asking,
+    ) -> Option<AppendEntriesResponse<Types>> {
+        let answer = self.raft.append_entries(heartbeat).await.ok()?;
+        if matches!(answer, AppendEntriesResponse::Success) {
+            asking.agreed();
+        }
+        Some(answer)
+    }
+
+    /// Does what is due in each heartbeat: a leader sends its own; and the clock of consensus, by which a replica stands for
+    /// election, runs where no leader is heard. Until then it could only find that it is not time: more than the longest election
+    /// timeout has to pass since consensus heard its leader.
+    pub(super) fn beat(&self) {
+        let leads = {
+            let metrics = self.metrics.borrow_watched();
+            metrics.state.is_leader() && metrics.membership_config.membership().nodes().nth(1).is_some()
+        };
+        let runs = self.leader().is_none();
+        if self.clock_runs.swap(runs, Ordering::Relaxed) != runs {
+            self.raft.runtime_config().tick(runs);
+        }
+        // Where consensus waits for room on the disk, it would only find what piled up in front of it.
+        if leads && !self.waits_for_room.load(Ordering::Relaxed) {
+            // Where there is no room in front of consensus it stands still, and could not have sent anything.
+            drop(tokio::task::unconstrained(self.raft.trigger().heartbeat()).now_or_never());
         }
     }
 
@@ -311,6 +379,7 @@ impl Group {
                 Response::Vote(self.raft.pre_vote(vote).await.map_err(|error| stopped(&error))?)
             }
             Request::Snapshot(vote, snapshot) => {
+                self.changes.note();
                 if !self.is_sound(&vote, &snapshot) {
                     return Err(stopped(&"the snapshot is malformed, or of another version"));
                 }
@@ -322,6 +391,7 @@ impl Group {
             ),
             Request::ReadIndex => Response::ReadIndex(self.own_read_index().await),
             Request::Propose(command) => Response::Proposed(self.commit_for_another(command).await),
+            Request::Heartbeats(_) => return Err(stopped(&"heartbeats of many groups are not its own")),
         };
         Ok(PeerResponse(response))
     }
@@ -475,6 +545,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        self.peers.forget(self.id);
         let raft = self.raft.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(async move { drop(raft.shutdown().await) }));
@@ -515,8 +586,10 @@ async fn learn(group: std::sync::Weak<Group>, storage: Storage) {
 /// Stands for election in a new group until there is a leader: the others may have no replica yet that could vote. After some tries
 /// consensus goes on by itself.
 async fn stand(group: std::sync::Weak<Group>) {
+    let mut pause = FIRST_STAND_PAUSE;
     for _ in 0..FIRST_STANDS_MAX {
-        tokio::time::sleep(FIRST_STAND_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = pause * 3 / 2;
         let Some(group) = group.upgrade().filter(|group| !group.has_stopped()) else { return };
         if group.leader().is_some() {
             return;

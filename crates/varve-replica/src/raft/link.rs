@@ -68,11 +68,18 @@ impl Link {
         request: PeerRequest,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Response, PeerError>> {
-        if self.silence.is_kept() {
-            let reason = "no majority answers this leader, which is silent for a while".to_owned();
-            return futures::future::ready(Err(PeerError::NotSent { node: self.to, reason })).boxed();
+        match self.silent() {
+            Some(silent) => futures::future::ready(Err(silent)).boxed(),
+            None => self.call(request, timeout),
         }
-        self.call(request, timeout)
+    }
+
+    /// Why nothing is sent now, if nothing is.
+    fn silent(&self) -> Option<PeerError> {
+        self.silence.is_kept().then(|| {
+            let reason = "no majority answers this leader, which is silent for a while".to_owned();
+            PeerError::NotSent { node: self.to, reason }
+        })
     }
 
     /// Asks, and gives up after a time.
@@ -95,16 +102,24 @@ impl Link {
         .boxed()
     }
 
+    /// Sends a heartbeat, together with those of other groups.
+    async fn heartbeat(
+        self,
+        request: AppendEntriesRequest<Types>,
+        time_max: Duration,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let answer = match self.silent() {
+            Some(silent) => Err(silent),
+            None => self.peers.heartbeat(self.to, self.group, request, time_max).await,
+        };
+        answer.map_err(|error| failed(Err(error)))
+    }
+
     fn append(
         &self,
         request: AppendEntriesRequest<Types>,
     ) -> impl Future<Output = Result<AppendEntriesResponse<Types>, RPCError<Types>>> + Send + use<> {
-        let request = if self.heartbeats {
-            PeerRequest::heartbeat(request)
-        } else {
-            PeerRequest::new(Request::Append(request))
-        };
-        let answer = self.lead(request, APPEND_TIMEOUT);
+        let answer = self.lead(PeerRequest::new(Request::Append(request)), APPEND_TIMEOUT);
         async move {
             match answer.await {
                 Ok(Response::Append(response)) => Ok(response),
@@ -128,7 +143,7 @@ impl RaftNetworkV2<Types> for Link {
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> BoxFuture<
         's,
         Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
@@ -137,6 +152,14 @@ impl RaftNetworkV2<Types> for Link {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let link = self.clone();
+        if self.heartbeats {
+            let answers = input.then(move |request| {
+                let (previous, time_max) = (request.prev_log_id, option.hard_ttl());
+                let answer = link.clone().heartbeat(request, time_max);
+                async move { answer.await.map(|response| response.into_stream_result(previous, previous)) }
+            });
+            return futures::future::ready(Ok(answers.boxed())).boxed();
+        }
         let answers = hold_back(input).map(move |request| {
             let previous = request.prev_log_id;
             let last = request.entries.last().map(RaftEntry::log_id).or(previous);

@@ -1,6 +1,7 @@
 //! A partition's log and vote, as consensus wants to see them.
 
 use super::log_entry::LogEntry;
+use super::steady::Changes;
 use super::types::{RaftLogId, RaftVote, Types, from_raft, to_raft};
 use futures::{Stream, stream};
 use openraft::errors::LeaderChanged;
@@ -49,19 +50,26 @@ pub(crate) struct LogStore {
     waits_for_room: Arc<AtomicBool>,
     /// The replica is about to stop: what waits need not wait any more.
     stopping: Arc<AtomicBool>,
+    changes: Changes,
 }
 
 impl LogStore {
     pub(crate) fn new(log: PartitionLog, votes: VoteStore, group: PartitionId, blocking: Blocking) -> Self {
         let reader = LogReader { log, votes, group, blocking };
         let synced = watch::Sender::new(Offset::default());
-        let (waits_for_room, stopping) = (Arc::default(), Arc::default());
-        Self { reader, submitted: 0, answered: watch::Sender::new(0), synced, waits_for_room, stopping }
+        let (answered, waits_for_room, stopping) = (watch::Sender::new(0), Arc::default(), Arc::default());
+        let changes = Changes::default();
+        Self { reader, submitted: 0, answered, synced, waits_for_room, stopping, changes }
     }
 
     /// Set, it ends what waits for room: the replica is about to stop.
     pub(crate) fn stopping(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stopping)
+    }
+
+    /// Tells of votes before they are saved, and of entries before they are taken back.
+    pub(super) fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     /// Tells whether entries wait for room on the disk.
@@ -164,6 +172,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
+        self.changes.note();
         // A durable vote tells consensus that all written under earlier votes is durable too.
         self.flushed().await;
         let vote = Vote {
@@ -189,6 +198,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        self.changes.note();
         let last_kept = last.map(|last| Index::new(last.index));
         if self.reader.log.last_log_id().map(|last| last.index) <= last_kept {
             return Ok(());

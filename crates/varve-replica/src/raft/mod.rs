@@ -5,6 +5,7 @@
 //! relied on.
 
 mod answer;
+mod beats;
 mod changes;
 mod command_applier;
 mod command_proposer;
@@ -14,6 +15,7 @@ mod flights;
 pub(crate) mod fuzzing;
 mod group;
 mod hearing;
+mod heartbeats;
 mod hold_back;
 mod leadership;
 mod link;
@@ -29,6 +31,7 @@ mod returning;
 mod settings;
 mod silence;
 mod state_machine;
+mod steady;
 #[cfg(test)]
 mod suite;
 mod types;

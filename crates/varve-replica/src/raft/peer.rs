@@ -46,6 +46,8 @@ pub(crate) enum Request {
     ReadIndex,
     /// A command, for the leader to commit.
     Propose(Bytes),
+    /// Of many groups: appends without entries.
+    Heartbeats(Vec<(PartitionId, AppendEntriesRequest<Types>)>),
 }
 
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub(crate) enum Response {
     ReadIndex(Option<Index>),
     /// The command's entry once it is committed. What the leader cannot tell apart comes as an internal error.
     Proposed(Result<LogId, ProduceError>),
+    /// In the order of the question; `None` of a group that gave no answer.
+    Heartbeats(Vec<Option<AppendEntriesResponse<Types>>>),
 }
 
 impl PeerRequest {
@@ -66,16 +70,13 @@ impl PeerRequest {
             // Those without entries too: they must not overtake those with.
             Request::Append(_) | Request::Propose(_) => PeerTraffic::Data,
             Request::Snapshot(..) => PeerTraffic::Snapshot,
-            Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) | Request::ReadIndex => {
-                PeerTraffic::Control
-            }
+            Request::Vote(_)
+            | Request::PreVote(_)
+            | Request::Transfer(_)
+            | Request::ReadIndex
+            | Request::Heartbeats(_) => PeerTraffic::Control,
         };
         Self { request, traffic }
-    }
-
-    /// A heartbeat, which waits for no entries.
-    pub(crate) fn heartbeat(append: AppendEntriesRequest<Types>) -> Self {
-        Self { request: Request::Append(append), traffic: PeerTraffic::Control }
     }
 
     /// On which kind of connection it travels.

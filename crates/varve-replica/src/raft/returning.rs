@@ -28,6 +28,11 @@ impl Returning {
         term >= self.led_in
     }
 
+    /// Whether a leader of this term is followed.
+    pub(super) fn follows(&self, term: Term) -> bool {
+        !self.is_returning.load(Ordering::Acquire) || self.believes(term)
+    }
+
     /// Whether a request is taken.
     pub(super) fn hears(&self, request: &Request) -> bool {
         if !self.is_returning.load(Ordering::Acquire) {
@@ -37,7 +42,7 @@ impl Returning {
             Request::Append(append) => self.believes(Term::new(append.vote.leader_id.term)),
             Request::Snapshot(vote, _) => self.believes(Term::new(vote.leader_id.term)),
             Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_) => false,
-            Request::ReadIndex | Request::Propose(_) => true,
+            Request::ReadIndex | Request::Propose(_) | Request::Heartbeats(_) => true,
         }
     }
 

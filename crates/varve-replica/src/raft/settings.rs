@@ -5,19 +5,22 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use varve_record::{NodeId, Term};
 
+/// The time between heartbeats grows by so much with each group of a node.
+const HEARTBEAT_SPACING: Duration = Duration::from_micros(500);
+
 /// When a group's members take each other for gone. The same on all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupTiming {
-    /// Milliseconds between a leader's heartbeats.
+    /// Milliseconds between a leader's heartbeats. Where a node has many groups it takes up to `election_ms`.
     pub heartbeat_ms: u64,
-    /// Milliseconds without a leader before another stands for election; up to twice that, by chance. At least three
-    /// heartbeats.
+    /// Milliseconds without a leader before another stands for election; up to twice that, by chance, and not before twice that
+    /// has passed since the leader was heard. More than a heartbeat.
     pub election_ms: u64,
 }
 
 impl Default for GroupTiming {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_ms: 500 }
+        Self { heartbeat_ms: 200, election_ms: 500 }
     }
 }
 
@@ -38,6 +41,25 @@ pub struct GroupSettings {
 }
 
 impl GroupTiming {
+    /// Between a leader's heartbeats, on a node with so many groups. The more there are the longer it gets, up to the shortest
+    /// election timeout, so that heartbeats alone do not fill a node's day.
+    pub(crate) fn heartbeat(self, groups: usize) -> Duration {
+        let spaced = HEARTBEAT_SPACING * u32::try_from(groups).unwrap_or(u32::MAX);
+        let longest = Duration::from_millis(self.election_ms.max(self.heartbeat_ms));
+        spaced.clamp(Duration::from_millis(self.heartbeat_ms), longest)
+    }
+
+    /// How long consensus may not be told that its leader is heard.
+    pub(crate) fn unheard_max(self) -> Duration {
+        Duration::from_millis(self.election_ms / 2)
+    }
+
+    /// How long the answer to a heartbeat counts, so that a node that answers late is heard all the same: the most that consensus
+    /// takes.
+    fn heartbeat_answer_ms(self) -> u64 {
+        self.election_ms.saturating_mul(3) / 4
+    }
+
     /// How long a leader that no majority answers still says that it leads: the two longest election timeouts. It takes no
     /// new entries after one.
     pub(crate) fn alone_max(self) -> Duration {
@@ -60,7 +82,9 @@ impl GroupTiming {
     pub(crate) fn config(self, entries_kept: u64, holds_commands: bool) -> Config {
         Config {
             cluster_name: String::new(),
-            heartbeat_interval: self.heartbeat_ms,
+            // A node has one clock for the heartbeats of all its groups. To consensus it is how long an answer may take.
+            heartbeat_interval: self.heartbeat_answer_ms(),
+            enable_heartbeat: false,
             election_timeout_min: self.election_ms,
             election_timeout_max: self.election_ms * 2,
             enable_pre_vote: Some(true),

@@ -3,10 +3,11 @@
 //! A question's entries come last, their heads before their bodies, so that the bodies are sent as they lie in memory and read
 //! without a copy.
 
+use super::heartbeats::HEARTBEATS_MAX;
 use super::log_entry::LogEntry;
 use super::membership;
 use super::peer::{PeerError, PeerRequest, PeerResponse, Request, Response};
-use super::types::{LeaderTerm, RaftLogId, RaftStoredMembership, RaftVote};
+use super::types::{LeaderTerm, RaftLogId, RaftStoredMembership, RaftVote, Types};
 use crate::ProduceError;
 use crate::settings::COMMAND_BYTES_MAX;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -20,6 +21,11 @@ use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 use varve_storage::{Entry, EntryKind, LogId};
 
 const ENTRY_HEAD_BYTES: usize = 8 + 8 + 8 + 8 + 4 + 4 + 8;
+/// Bytes of one heartbeat among many: group, vote and two log ids.
+const HEARTBEAT_BYTES_MIN: usize = 8 + 17 + 1 + 1;
+const HEARTBEAT_BYTES_MAX: usize = 8 + 17 + 17 + 17;
+/// In the place of a group that gave no answer to its heartbeat.
+const NO_ANSWER: u8 = 0;
 /// Bytes of the reason in an error that is sent.
 const REASON_BYTES_MAX: usize = 512;
 
@@ -58,6 +64,10 @@ impl PeerRequest {
                 head.put_u8(7);
                 bodies.push(command.clone());
             }
+            Request::Heartbeats(heartbeats) => {
+                head.put_u8(8);
+                put_heartbeats(&mut head, heartbeats);
+            }
         }
         let mut pieces = vec![head.freeze()];
         pieces.append(&mut bodies);
@@ -91,6 +101,7 @@ impl PeerRequest {
             }
             6 => Request::ReadIndex,
             7 if bytes.len() <= COMMAND_BYTES_MAX => Request::Propose(bytes.split_to(bytes.len())),
+            8 => Request::Heartbeats(heartbeats_of(bytes)?),
             _ => return None,
         };
         bytes.is_empty().then_some((group, Self::new(request)))
@@ -147,18 +158,7 @@ fn put_response(out: &mut BytesMut, response: &Response) {
     match response {
         Response::Append(append) => {
             out.put_u8(1);
-            match append {
-                AppendEntriesResponse::Success => out.put_u8(1),
-                AppendEntriesResponse::PartialSuccess(last) => {
-                    out.put_u8(2);
-                    put_log_id(out, last.as_ref());
-                }
-                AppendEntriesResponse::Conflict => out.put_u8(3),
-                AppendEntriesResponse::HigherVote(vote) => {
-                    out.put_u8(4);
-                    put_vote(out, vote);
-                }
-            }
+            put_appended(out, append);
         }
         Response::Vote(vote) => {
             out.put_u8(2);
@@ -195,7 +195,72 @@ fn put_response(out: &mut BytesMut, response: &Response) {
             out.put_u8(6);
             put_proposed(out, outcome);
         }
+        Response::Heartbeats(answers) => {
+            out.put_u8(7);
+            put_count(out, answers.len());
+            for answer in answers {
+                match answer {
+                    None => out.put_u8(NO_ANSWER),
+                    Some(answer) => put_appended(out, answer),
+                }
+            }
+        }
     }
+}
+
+fn put_appended(out: &mut BytesMut, append: &AppendEntriesResponse<Types>) {
+    match append {
+        AppendEntriesResponse::Success => out.put_u8(1),
+        AppendEntriesResponse::PartialSuccess(last) => {
+            out.put_u8(2);
+            put_log_id(out, last.as_ref());
+        }
+        AppendEntriesResponse::Conflict => out.put_u8(3),
+        AppendEntriesResponse::HigherVote(vote) => {
+            out.put_u8(4);
+            put_vote(out, vote);
+        }
+    }
+}
+
+fn appended_of(kind: u8, bytes: &mut Bytes) -> Option<AppendEntriesResponse<Types>> {
+    Some(match kind {
+        1 => AppendEntriesResponse::Success,
+        2 => AppendEntriesResponse::PartialSuccess(log_id_of(bytes)?),
+        3 => AppendEntriesResponse::Conflict,
+        4 => AppendEntriesResponse::HigherVote(vote_of(bytes)?),
+        _ => return None,
+    })
+}
+
+fn put_heartbeats(head: &mut BytesMut, heartbeats: &[(PartitionId, AppendEntriesRequest<Types>)]) {
+    head.reserve(4 + heartbeats.len() * HEARTBEAT_BYTES_MAX);
+    put_count(head, heartbeats.len());
+    for (group, heartbeat) in heartbeats {
+        head.put_u64_le(group.get());
+        put_vote(head, &heartbeat.vote);
+        put_log_id(head, heartbeat.prev_log_id.as_ref());
+        put_log_id(head, heartbeat.leader_commit.as_ref());
+    }
+}
+
+fn heartbeats_of(bytes: &mut Bytes) -> Option<Vec<(PartitionId, AppendEntriesRequest<Types>)>> {
+    let count = u32_of(bytes)? as usize;
+    if count > HEARTBEATS_MAX || bytes.len() / HEARTBEAT_BYTES_MIN < count {
+        return None;
+    }
+    let mut heartbeats = Vec::with_capacity(count);
+    for _ in 0..count {
+        let group = PartitionId::new(u64_of(bytes)?);
+        let (vote, prev_log_id, leader_commit) = (vote_of(bytes)?, log_id_of(bytes)?, log_id_of(bytes)?);
+        heartbeats
+            .push((group, AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit }));
+    }
+    Some(heartbeats)
+}
+
+fn put_count(out: &mut BytesMut, count: usize) {
+    out.put_u32_le(u32::try_from(count).expect("a frame holds fewer of anything"));
 }
 
 fn put_proposed(out: &mut BytesMut, outcome: &Result<LogId, ProduceError>) {
@@ -247,13 +312,10 @@ fn proposed_of(bytes: &mut Bytes) -> Option<Result<LogId, ProduceError>> {
 
 fn response_of(kind: u8, bytes: &mut Bytes) -> Option<Response> {
     Some(match kind {
-        1 => Response::Append(match u8_of(bytes)? {
-            1 => AppendEntriesResponse::Success,
-            2 => AppendEntriesResponse::PartialSuccess(log_id_of(bytes)?),
-            3 => AppendEntriesResponse::Conflict,
-            4 => AppendEntriesResponse::HigherVote(vote_of(bytes)?),
-            _ => return None,
-        }),
+        1 => {
+            let kind = u8_of(bytes)?;
+            Response::Append(appended_of(kind, bytes)?)
+        }
         2 => {
             let (vote, granted, last) = (vote_of(bytes)?, bool_of(bytes)?, log_id_of(bytes)?);
             Response::Vote(VoteResponse { vote, vote_granted: granted, last_log_id: last })
@@ -273,6 +335,20 @@ fn response_of(kind: u8, bytes: &mut Bytes) -> Option<Response> {
             Response::ReadIndex(is_there.then(|| Index::new(index)))
         }
         6 => Response::Proposed(proposed_of(bytes)?),
+        7 => {
+            let count = u32_of(bytes)? as usize;
+            if count > HEARTBEATS_MAX || bytes.len() < count {
+                return None;
+            }
+            let mut answers = Vec::with_capacity(count);
+            for _ in 0..count {
+                answers.push(match u8_of(bytes)? {
+                    NO_ANSWER => None,
+                    kind => Some(appended_of(kind, bytes)?),
+                });
+            }
+            Response::Heartbeats(answers)
+        }
         _ => return None,
     })
 }
@@ -282,14 +358,14 @@ fn put_reason(out: &mut BytesMut, reason: &str) {
     out.put_slice(&reason.as_bytes()[..reason.len().min(REASON_BYTES_MAX)]);
 }
 
-fn put_vote_request(out: &mut BytesMut, kind: u8, request: &VoteRequest<super::types::Types>) {
+fn put_vote_request(out: &mut BytesMut, kind: u8, request: &VoteRequest<Types>) {
     out.put_u8(kind);
     put_vote(out, &request.vote);
     put_log_id(out, request.last_log_id.as_ref());
     out.put_u8(u8::from(request.leadership_transfer));
 }
 
-fn vote_request_of(bytes: &mut Bytes) -> Option<VoteRequest<super::types::Types>> {
+fn vote_request_of(bytes: &mut Bytes) -> Option<VoteRequest<Types>> {
     let (vote, last_log_id, leadership_transfer) = (vote_of(bytes)?, log_id_of(bytes)?, bool_of(bytes)?);
     Some(VoteRequest { vote, last_log_id, leadership_transfer })
 }
@@ -451,6 +527,16 @@ mod tests {
         };
         let snapshot = Snapshot { meta, snapshot: Bytes::from_static(b"state") };
         let transfer = TransferLeaderRequest::new(vote(true), 3, None);
+        let heartbeat = |prev_log_id, leader_commit| AppendEntriesRequest {
+            vote: vote(true),
+            prev_log_id,
+            entries: Vec::new(),
+            leader_commit,
+        };
+        let heartbeats = vec![
+            (PartitionId::new(4), heartbeat(Some(log_id(4, 7)), Some(log_id(4, 6)))),
+            (PartitionId::new(5), heartbeat(None, None)),
+        ];
         let all = [
             Request::Append(append),
             Request::Vote(request()),
@@ -459,6 +545,8 @@ mod tests {
             Request::Transfer(transfer),
             Request::ReadIndex,
             Request::Propose(Bytes::from_static(b"command")),
+            Request::Heartbeats(heartbeats),
+            Request::Heartbeats(Vec::new()),
         ];
         all.into_iter().map(PeerRequest::new).collect()
     }
@@ -487,6 +575,12 @@ mod tests {
             Response::Proposed(Err(ProduceError::Overloaded)),
             Response::Proposed(Err(ProduceError::ShuttingDown)),
             Response::Proposed(Err(ProduceError::Internal("it is no command".to_owned()))),
+            Response::Heartbeats(vec![
+                Some(AppendEntriesResponse::Success),
+                None,
+                Some(AppendEntriesResponse::HigherVote(vote(false))),
+                Some(AppendEntriesResponse::Conflict),
+            ]),
         ];
         let partition = PartitionId::new(3);
         let errors = [

@@ -10,6 +10,7 @@ mod damage;
 mod faults;
 mod fixture;
 mod group;
+mod many_groups;
 mod producers;
 mod reading;
 mod retention;

@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use varve_controller::{Command, Leading, Placement, REPORT_ENTRIES_MAX};
 use varve_record::{NodeId, PartitionId, Term};
 use varve_replica::{GroupError, Partition};
 
 use super::ClusterView;
+use super::address_book::changed;
 use crate::topics::{Slot, Topics};
 
 /// How often the partitions that are led here are looked over.
 const ROUND: Duration = Duration::from_millis(100);
+
+/// The same where all is as it should be: a round looks at every partition.
+const QUIET_ROUND: Duration = Duration::from_secs(1);
 
 /// Groups whose members are being changed at the same time.
 const MOVES_MAX: usize = 4;
@@ -34,8 +39,9 @@ const PREFER_AFTER: Duration = Duration::from_secs(5);
 /// Transfers to preferred leaders in one round.
 const TRANSFERS_MAX: usize = 4;
 
-/// Looks after the partitions that this node leads, for ever.
-pub(crate) async fn tend(view: ClusterView, topics: Topics) {
+/// Looks after the partitions that this node leads, for ever. `leaderships` tells when another leads any of them.
+pub(crate) async fn tend(view: ClusterView, topics: Topics, mut leaderships: watch::Receiver<u64>) {
+    let mut metadata = view.metadata.follow();
     let mut shepherd = Shepherd {
         view,
         topics,
@@ -45,11 +51,19 @@ pub(crate) async fn tend(view: ClusterView, topics: Topics) {
         reporting: None,
         led_since: BTreeMap::new(),
     };
-    let mut rounds = interval(ROUND);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        rounds.tick().await;
-        shepherd.round().await;
+        leaderships.borrow_and_update();
+        metadata.borrow_and_update();
+        let is_quiet = shepherd.round().await;
+        sleep(ROUND).await;
+        if is_quiet {
+            tokio::select! {
+                biased;
+                () = changed(&mut leaderships) => {}
+                changed = metadata.changed() => if changed.is_err() { return },
+                () = sleep(QUIET_ROUND) => {}
+            }
+        }
     }
 }
 
@@ -73,7 +87,8 @@ struct Shepherd {
 }
 
 impl Shepherd {
-    async fn round(&mut self) {
+    /// Looks them over; says whether there is nothing to be done.
+    async fn round(&mut self) -> bool {
         while let Some(done) = self.moves.try_join_next() {
             if let Ok(partition) = done {
                 self.moving.remove(&partition);
@@ -85,7 +100,7 @@ impl Shepherd {
         let mut leading = Vec::new();
         let mut damaged = Vec::new();
         let mut led = BTreeSet::new();
-        let mut transfers = 0;
+        let (mut transfers, mut all_settled) = (0, true);
         for topic in self.topics.all().values() {
             for (_, id, slot) in topic.slots() {
                 let Slot::Open(partition) = slot else { continue };
@@ -93,13 +108,14 @@ impl Shepherd {
                 let progress = partition.progress();
                 if progress.leader != Some(this) {
                     let reported = placement.damaged.contains(&this);
-                    if !reported && damaged.len() < REPORT_MAX / 2 && partition.status().damage.is_some() {
+                    if !reported && damaged.len() < REPORT_MAX / 2 && partition.damage().is_some() {
                         damaged.push(id);
                     }
                     continue;
                 }
                 led.insert(id);
                 let settled = self.settle(id, partition, placement, &alive);
+                all_settled &= settled;
                 let word = (progress.term, settled.then_some(placement.generation));
                 if self.told.get(&id) != Some(&word) && leading.len() < REPORT_MAX / 2 {
                     leading.push((id, word));
@@ -113,6 +129,7 @@ impl Shepherd {
         self.told.retain(|id, _| led.contains(id));
         self.led_since.retain(|id, _| led.contains(id));
         self.report(leading, damaged);
+        all_settled && transfers == 0 && self.reporting.is_none() && self.moves.is_empty()
     }
 
     /// Whether the group is as the placement wants it; begins to make it so where it is not.

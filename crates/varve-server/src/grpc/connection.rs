@@ -3,11 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 use varve_net::Connection;
 
+use crate::limits::CONNECTION_AGE_GRACE;
 use crate::security::Caller;
 
 /// A connection that speaks HTTP/2.
@@ -15,11 +18,20 @@ use crate::security::Caller;
 pub(crate) struct GrpcConnection {
     connection: Connection,
     caller: Caller,
+    /// When it ends, whatever is under way.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl GrpcConnection {
-    pub(crate) fn new(connection: Connection, caller: Caller) -> Self {
-        Self { connection, caller }
+    /// A connection of a caller. With `age_max` the server tells the caller after so long to go on over another one, and a while
+    /// later it ends: streams may go on for ever, and certificates are looked at in handshakes alone.
+    pub(crate) fn new(connection: Connection, caller: Caller, age_max: Option<Duration>) -> Self {
+        let end = age_max.map(|age_max| Box::pin(sleep(age_max + CONNECTION_AGE_GRACE)));
+        Self { connection, caller, end }
+    }
+
+    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready())
     }
 }
 
@@ -33,7 +45,11 @@ impl Connected for GrpcConnection {
 
 impl AsyncRead for GrpcConnection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().connection).poll_read(cx, buf)
+        let this = self.get_mut();
+        if this.has_ended(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Pin::new(&mut this.connection).poll_read(cx, buf)
     }
 }
 

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 use varve_api::v1;
 use varve_record::{NodeId, PartitionId};
+use varve_replica::Partition;
 
 use super::Shared;
 use super::convert::to_wire_time;
@@ -63,17 +64,23 @@ fn partition(shared: &Shared, number: u32, id: PartitionId, slot: &Slot) -> v1::
     let state = shared.view.state();
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect();
     let mut described = v1::Partition { partition: number, ..v1::Partition::default() };
+    let open = match slot {
+        Slot::Open(partition) => Some(partition),
+        Slot::Failed(_) | Slot::Elsewhere => None,
+    };
+    let takes_part = open.is_some_and(Partition::takes_part);
     if let Some(placement) = state.0.placement(id) {
         described.replicas = ids(&placement.replicas);
         described.leaving = ids(&placement.leaving);
-        let leader = shared.view.leader_hint(id);
+        // Who is alive is put together for each question: not for each of a thousand partitions that know better.
+        let leader = if takes_part { None } else { shared.view.leader_hint(id) };
         described.leader = leader.map(u64::from);
         described.term = leader.map(|_| placement.term.get());
     }
-    let Slot::Open(partition) = slot else { return described };
+    let Some(partition) = open else { return described };
     let status = partition.status();
     // Whoever takes part in the group knows better than the metadata, also that nobody leads.
-    if partition.takes_part() {
+    if takes_part {
         described.leader = status.progress.leader.map(u64::from);
         described.term = status.progress.leader.map(|_| status.progress.term.get());
     }

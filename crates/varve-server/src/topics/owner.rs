@@ -17,9 +17,8 @@ use varve_storage::{OpenError, PartitionConfig, Storage};
 use super::retries::{Circumstances, Retries};
 use super::topic::Slot;
 use super::{Defaults, Effective, Published, Topic, TopicMap};
-use crate::OPENING_MAX;
 use crate::cluster::ClusterView;
-use crate::limits::{DAMAGED_HAND_OVER_TIMEOUT, FAILURE_LOOK_INTERVAL};
+use crate::limits::{DAMAGED_HAND_OVER_TIMEOUT, FAILURE_LOOK_INTERVAL, OPENING_MAX, OPENING_PORTION};
 
 pub(crate) struct Owner {
     env: Env,
@@ -135,29 +134,46 @@ impl Owner {
         }
     }
 
-    /// Makes what lies here, and what is published, as the metadata are now.
+    /// Makes what lies here, and what is published, as the metadata are now. Where many partitions are to be opened those that
+    /// are open are published meanwhile, and the metadata looked at again.
     async fn follow(&mut self) {
-        let state = self.view.state();
-        let metadata = &state.0;
-        let before = self.publish.borrow().clone();
-        // Whoever reads a topic that is gone hears that first; its files go last.
-        for (name, topic) in before.topics.iter() {
-            let same = metadata.topic(name.as_str()).is_some_and(|now| is_same(&topic.described, now));
-            if !same {
-                topic.delete();
+        loop {
+            let state = self.view.state();
+            let metadata = &state.0;
+            let before = self.publish.borrow().clone();
+            // Whoever reads a topic that is gone hears that first; its files go last.
+            for (name, topic) in before.topics.iter() {
+                let same = metadata.topic(name.as_str()).is_some_and(|now| is_same(&topic.described, now));
+                if !same {
+                    topic.delete();
+                }
+            }
+            let mut missing = self.missing(self.wanted(metadata), &before.topics);
+            let is_last = missing.len() <= OPENING_PORTION;
+            if !is_last && before.listed < metadata.revision() {
+                self.publish(metadata, false);
+            }
+            missing.truncate(OPENING_PORTION);
+            self.open(missing).await;
+            self.publish(metadata, is_last);
+            if is_last {
+                return self.give_up(metadata).await;
             }
         }
-        let wanted = self.wanted(metadata);
-        self.open(wanted, &before.topics).await;
+    }
+
+    /// Publishes the topics as of these metadata. `is_done`: all that is to be opened here is.
+    fn publish(&self, metadata: &Metadata, is_done: bool) {
+        let before = self.publish.borrow().clone();
         let topics = metadata.topics().filter_map(|(name, described)| {
             let name = TopicName::new(name).ok()?;
             let topic = self.topic(&name, described, before.topics.get(&name));
             Some((name, topic))
         });
         let topics = Arc::new(topics.collect::<TopicMap>());
-        let revision = metadata.revision();
-        drop(self.publish.send_replace(Published { revision, topics }));
-        self.give_up(metadata).await;
+        let listed = metadata.revision();
+        let done = if is_done { listed } else { before.done };
+        drop(self.publish.send_replace(Published { listed, done, topics }));
     }
 
     fn wanted(&self, metadata: &Metadata) -> BTreeMap<PartitionId, Wanted> {
@@ -190,8 +206,8 @@ impl Owner {
         wanted
     }
 
-    /// Opens what is wanted and not open, several at a time, and alters what is.
-    async fn open(&mut self, wanted: BTreeMap<PartitionId, Wanted>, before: &TopicMap) {
+    /// What is wanted and not open, and due. What is open is altered.
+    fn missing(&self, wanted: BTreeMap<PartitionId, Wanted>, before: &TopicMap) -> Vec<Wanted> {
         let mut missing = Vec::new();
         for (id, wanted) in wanted {
             match self.hosted.get(&id) {
@@ -205,6 +221,11 @@ impl Owner {
                 _ => missing.push(wanted),
             }
         }
+        missing
+    }
+
+    /// Opens partitions, several at a time.
+    async fn open(&mut self, missing: Vec<Wanted>) {
         let this = &*self;
         let opened: Vec<_> = stream::iter(missing)
             .map(|wanted| async move {
@@ -274,7 +295,7 @@ impl Owner {
             let damaged = match &slot {
                 Slot::Open(partition) => {
                     partition.stop().await;
-                    partition.status().damage.is_some()
+                    partition.damage().is_some()
                 }
                 Slot::Failed(_) => true,
                 Slot::Elsewhere => false,
@@ -373,10 +394,10 @@ enum Failure {
 
 impl Failure {
     fn of(partition: &Partition) -> Option<Self> {
-        let status = partition.status();
-        match status.damage {
-            Some(_) => partition.takes_part().then_some(Self::Damaged),
-            None => status.stopped.then_some(Self::Stopped),
+        if partition.damage().is_some() {
+            partition.takes_part().then_some(Self::Damaged)
+        } else {
+            partition.has_stopped().then_some(Self::Stopped)
         }
     }
 }

@@ -12,6 +12,7 @@ mod errors;
 mod gate;
 mod health;
 mod lifecycle;
+mod many_partitions;
 mod membership;
 mod produce;
 mod produce_stream;

@@ -356,6 +356,84 @@ async fn whoever_speaks_in_the_clear_to_tls_and_the_reverse_is_told_and_others_a
     }
 }
 
+/// What a neighbour sends, a piece at a time, and how long it pauses between two.
+async fn nag(node: &Node, pieces: &[&[u8]], pause: Duration) {
+    let mut stream = TcpStream::connect(node.rpc_addr()).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let closed = async {
+        let mut rest = Vec::new();
+        // Closed, be it by an alert, an end or a reset.
+        drop(reading.read_to_end(&mut rest).await);
+    };
+    let sending = async {
+        for piece in pieces {
+            drop(writing.write_all(piece).await);
+            tokio::time::sleep(pause).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    within(async {
+        tokio::select! {
+            () = closed => {}
+            () = sending => {}
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_that_are_silent_or_slow_or_rave_are_closed_and_others_served() {
+    let certificates = Certificates::new();
+    let mut settings = config();
+    settings.listener.first_byte_timeout = Duration::from_millis(200);
+    settings.listener.preface_timeout = Duration::from_millis(600);
+    certificates.secure(&mut settings);
+    let node = within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await.unwrap();
+    let pause = Duration::from_millis(50);
+    // A record of TLS that announces more than any has, and one that is begun and never goes on.
+    let (huge, begun) = (&b"\x16\x03\x03\xff\xff\x01\xff\xff\xff"[..], &b"\x16\x03\x01\x02\x00\x01\x00"[..]);
+    let slow: Vec<&[u8]> = begun.chunks(1).cycle().take(200).collect();
+    let garbage: Vec<u8> = (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let others = async {
+        for _ in 0..5 {
+            let mut served = cluster(&node, certificates.client("root")).await;
+            within(served.get_servers(v1::GetServersRequest {})).await.unwrap();
+        }
+    };
+    let (garbage, huge): ([&[u8]; 1], [&[u8]; 1]) = ([&garbage], [huge]);
+    let raving = futures::future::join_all((0..64).map(|_| nag(&node, &garbage, pause)));
+    tokio::join!(
+        nag(&node, &[], pause),
+        nag(&node, &[b"\x16"], pause),
+        nag(&node, &huge, pause),
+        nag(&node, &slow, pause),
+        raving,
+        others,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_too_old_end_so_that_certificates_are_looked_at_again() {
+    let certificates = Certificates::new();
+    let mut settings = config();
+    let mut security = certificates.security("node-1");
+    security.connection_age_max = Duration::from_millis(300);
+    security.tls.crl = Some(certificates.revoke(&certificates.client("someone")));
+    settings.security = Some(security);
+    let node = within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await.unwrap();
+    let files = certificates.client("root");
+    let mut client = cluster(&node, files.clone()).await;
+    within(client.get_servers(v1::GetServersRequest {})).await.unwrap();
+    certificates.revoke(&files);
+    node.reload();
+    // The connection that is open goes on for a while; the one that follows it is not taken.
+    until(async || {
+        let called = client.get_servers(v1::GetServersRequest {}).await;
+        (called.is_err(), "the certificate that was revoked is found out")
+    })
+    .await;
+}
+
 /// Three nodes that are secured, with gossip's double.
 async fn three(certificates: &Certificates) -> BTreeMap<usize, Node> {
     let gossip = MemoryNetwork::new();

@@ -1,6 +1,7 @@
 //! `varve topic`.
 
 mod describe;
+mod leaders;
 mod settings;
 
 use std::io::{BufRead, Write, stderr, stdin};
@@ -148,7 +149,13 @@ async fn create(args: CreateArgs, verbosity: Verbosity) -> Result<(), Failure> {
     };
     let made = connection.client.create_topic(request).await;
     let made = made.map_err(|error| connection.fail(format!("create topic {}", args.topic), &error))?;
-    verbosity.say(&format!("created topic {} ({})", args.topic, partitions(made.partitions.len())));
+    let count = partitions(made.partitions.len());
+    let without = leaders::wait(&connection.client, made, verbosity).await;
+    verbosity.say(&format!("created topic {} ({count})", args.topic));
+    if without > 0 {
+        verbosity
+            .say(&format!("{} without a leader so far: see `varve cluster health`", partitions(without)));
+    }
     Ok(())
 }
 
