@@ -2,7 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use varve_api::TopicName;
@@ -208,10 +208,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Arc<str>, ApiError> {
         let Target { topic, partition, replica } = target;
-        let map = match self.inner.topics.get(topic) {
-            Some(map) => map,
-            None => self.learn_topic(topic, false, deadline).await?,
-        };
+        let map = self.topic_map_until(topic, false, deadline).await?;
         let Some(placement) = map.partitions.get(partition as usize) else {
             return Err(partition_not_found(topic, partition, map.partitions.len()));
         };
@@ -319,9 +316,25 @@ impl Client {
         topic: &TopicName,
         create: bool,
     ) -> Result<Arc<TopicMap>, ClientError> {
+        Ok(self.topic_map_until(topic, create, self.deadline()).await?)
+    }
+
+    /// The same, until a deadline. Many who find out together that something has changed ask once: a topic may have a thousand
+    /// partitions.
+    async fn topic_map_until(
+        &self,
+        topic: &TopicName,
+        create: bool,
+        deadline: Instant,
+    ) -> Result<Arc<TopicMap>, ApiError> {
+        if let Some(map) = self.inner.topics.get(topic) {
+            return Ok(map);
+        }
+        let asking = self.inner.topics.asking(topic);
+        let _turn = timeout_at(deadline, asking.lock()).await;
         match self.inner.topics.get(topic) {
             Some(map) => Ok(map),
-            None => Ok(self.learn_topic(topic, create, self.deadline()).await?),
+            None => self.learn_topic(topic, create, deadline).await,
         }
     }
 

@@ -19,6 +19,8 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     known: Mutex<HashMap<TopicName, Known>>,
+    /// Held by whoever asks for a topic.
+    asking: Mutex<HashMap<TopicName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,15 @@ impl Topics {
     pub(crate) fn get(&self, topic: &TopicName) -> Option<Arc<TopicMap>> {
         let known = self.known();
         known.get(topic).filter(|known| known.is_fresh()).map(|known| known.map.clone())
+    }
+
+    /// Whose turn it is to ask for a topic.
+    pub(crate) fn asking(&self, topic: &TopicName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking.len() >= TOPICS_MAX {
+            asking.clear();
+        }
+        Arc::clone(asking.entry(topic.clone()).or_default())
     }
 
     /// What was known of a topic last, however long ago.
