@@ -268,10 +268,7 @@ impl Resolver {
     fn take(&self, answer: &GetServersResponse, answered_by: &str, only_new: bool) {
         let mut roster = Roster::new(answer);
         let known = self.roster();
-        if known.members.len() <= 1 {
-            // Where there were more, another may be the one that is left, and not the one that tells of it.
-            roster.reached_at(answered_by);
-        }
+        roster.reached_at(answered_by, NodeId::new(answer.server_id));
         if roster.is_empty() || self.is_foreign(&roster, &known, answered_by) {
             return;
         }

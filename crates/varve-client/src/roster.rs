@@ -53,10 +53,12 @@ impl Roster {
         Self { cluster_id: answer.cluster_id.clone(), members }
     }
 
-    /// A lone server is where it was reached, whatever it believes: it may stand behind a forwarded port.
-    pub(crate) fn reached_at(&mut self, answered_by: &str) {
-        if let (1, Some(mut only)) = (self.members.len(), self.members.first_entry()) {
-            only.get_mut().addr = answered_by.into();
+    /// A lone server is where it was reached, whatever it believes: it may stand behind a forwarded port. Not where another was
+    /// reached that tells of it, and goes.
+    pub(crate) fn reached_at(&mut self, answered_by: &str, answerer: NodeId) {
+        let is_alone = self.members.len() == 1;
+        if let Some(only) = self.members.get_mut(&answerer).filter(|_| is_alone) {
+            only.addr = answered_by.into();
         }
     }
 
@@ -96,9 +98,12 @@ mod tests {
 
     #[test]
     fn a_lone_server_is_where_it_was_reached() {
+        let one = NodeId::new(1);
         let mut roster = roster(vec![server(1, true, ServerState::Active)]);
-        roster.reached_at("reached:9");
-        assert_eq!(&*roster.members[&NodeId::new(1)].addr, "reached:9");
+        roster.reached_at("other:9", NodeId::new(2));
+        assert_eq!(&*roster.members[&one].addr, "s1:1", "another has told of it");
+        roster.reached_at("reached:9", one);
+        assert_eq!(&*roster.members[&one].addr, "reached:9");
     }
 
     #[test]

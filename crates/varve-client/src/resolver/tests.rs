@@ -154,6 +154,16 @@ async fn an_address_that_changes_is_followed() {
 }
 
 #[tokio::test]
+async fn the_one_that_is_left_stays_where_it_is_however_often_another_tells_of_it() {
+    let resolver = knowing(&["a:1", "b:1"]);
+    for _ in 0..2 {
+        let told = GetServersResponse { server_id: 1, ..servers(&["a:1"]) };
+        resolver.learn(&told, "b:1");
+        assert_eq!(resolver.leader_of(&placement(1)).as_deref(), Some("a:1"));
+    }
+}
+
+#[tokio::test]
 async fn where_changes_are_watched_other_answers_tell_only_of_new_servers() {
     let resolver = knowing(&["a:2", "b:1"]);
     resolver.state().is_watched = true;

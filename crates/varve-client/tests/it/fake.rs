@@ -333,10 +333,12 @@ impl Inner {
         self.known_until.get(&node).map_or(tail, |known| tail.min(*known))
     }
 
-    fn get_servers(&self) -> v1::GetServersResponse {
+    /// What one of the servers tells of all.
+    fn get_servers(&self, node: usize) -> v1::GetServersResponse {
         v1::GetServersResponse {
             servers: self.members.clone(),
             cluster_id: "fake".into(),
+            server_id: node as u64,
             ..Default::default()
         }
     }

@@ -90,6 +90,7 @@ impl ClusterView {
             servers,
             cluster_id: self.identity.cluster_id.clone(),
             last_server_id: state.0.last_node_id().map_or(0, NodeId::get),
+            server_id: self.this().get(),
         }
     }
 

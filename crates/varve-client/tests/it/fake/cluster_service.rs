@@ -22,7 +22,7 @@ impl ClusterService for Node {
         if self.state.inner().is_uninitialized {
             return Err(ApiError::new(Reason::NotInitialized, "told to").into());
         }
-        Ok(Response::new(self.state.inner().get_servers()))
+        Ok(Response::new(self.state.inner().get_servers(self.id)))
     }
 
     async fn watch_servers(
@@ -33,12 +33,12 @@ impl ClusterService for Node {
         if self.state.inner().unwatchable {
             return Err(ApiError::new(Reason::Unimplemented, "told to").into());
         }
-        let state = self.state.clone();
+        let (state, id) = (self.state.clone(), self.id);
         let mut changes = self.state.servers.subscribe();
         changes.mark_changed();
-        let answers = futures::stream::unfold((state, changes), |(state, mut changes)| async move {
+        let answers = futures::stream::unfold((state, changes), move |(state, mut changes)| async move {
             changes.changed().await.ok()?;
-            let servers = Some(state.inner().get_servers());
+            let servers = Some(state.inner().get_servers(id));
             Some((Ok(v1::WatchServersResponse { servers }), (state, changes)))
         });
         if self.state.inner().falls_silent {

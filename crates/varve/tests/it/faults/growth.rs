@@ -6,7 +6,6 @@ use super::{BETWEEN, TOPIC, judge_on};
 use crate::support::wait_until;
 
 #[test]
-#[ignore = "a bug that it has found is open: the client may stop asking as the cluster shrinks (docs/reliability.md, not covered yet)"]
 fn a_cluster_grows_from_one_to_five_and_shrinks_to_one() {
     let mut fleet = Fleet::planned(&["n1"]);
     fleet.begin();
