@@ -68,42 +68,49 @@ where
             identify(request.extensions_mut(), Who::Anyone);
             return Box::pin(self.inner.call(request));
         };
+        let required = requirement(request.uri().path());
+        if required == Some(Requirement::Anyone) {
+            return Box::pin(self.inner.call(request));
+        }
+        let who = match who(&request, &authorizer).and_then(|who| admit(&request, required, who)) {
+            Ok(who) => who,
+            Err(error) => return refuse(error),
+        };
+        let asked = match (required, &who) {
+            (Some(Requirement::Allowed(action, object)), Who::Subject(subject))
+                if object != ObjectOf::Topic =>
+            {
+                Some((action, object, Arc::clone(subject)))
+            }
+            // The handler asks, or nobody has to.
+            _ => None,
+        };
+        identify(request.extensions_mut(), who);
+        let Some((action, object, subject)) = asked else { return Box::pin(self.inner.call(request)) };
         // The one that is ready goes with the call.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let required = requirement(request.uri().path());
-        let who = match required {
-            Some(Requirement::Anyone) => return Box::pin(inner.call(request)),
-            _ => who(&request, &authorizer),
-        };
-        let path = request.uri().path().to_owned();
         Box::pin(async move {
-            let admitted = match who {
-                Ok(who) => admit(&path, required, &who).await.map(|()| who),
-                Err(error) => Err(error),
-            };
-            match admitted {
-                Ok(who) => {
-                    identify(request.extensions_mut(), who);
-                    inner.call(request).await
-                }
+            match subject.may(action, object).await {
+                Ok(()) => inner.call(request).await,
                 Err(error) => Ok(Status::from(error).into_http()),
             }
         })
     }
 }
 
-/// Whether a caller may make a call, as far as that can be said before its request is read.
-async fn admit(path: &str, required: Option<Requirement>, who: &Who) -> Result<(), ApiError> {
+fn refuse(error: ApiError) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+    Box::pin(std::future::ready(Ok(Status::from(error).into_http())))
+}
+
+/// Whether a caller may make such a call at all.
+fn admit(request: &Request<Body>, required: Option<Requirement>, who: Who) -> Result<Who, ApiError> {
     match (required, who) {
-        (Some(Requirement::Allowed(action, object)), Who::Subject(subject)) => {
-            subject.may(action, object).await
-        }
         (Some(Requirement::Peer), Who::Subject(subject)) => {
-            Err(not_a_node(&subject.name, subject.addr, path))
+            Err(not_a_node(&subject.name, subject.addr, request.uri().path()))
         }
         // What no server takes is refused by that, to those who are known.
-        _ => Ok(()),
+        (_, who) => Ok(who),
     }
 }
 
@@ -134,6 +141,7 @@ impl Subject {
     /// What can be decided before the request is read.
     async fn may(&self, action: Action, object: ObjectOf) -> Result<(), ApiError> {
         match object {
+            // It stands in the request.
             ObjectOf::Topic => Ok(()),
             ObjectOf::DefaultTopic => self.authorize(action, Object::Topic(DEFAULT_TOPIC)).await,
             ObjectOf::Cluster => self.authorize(action, Object::Cluster).await,
