@@ -21,6 +21,8 @@ mod names;
 mod node_uri;
 mod revocations;
 mod san;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod validity;
 
 pub use authority::{Authority, AuthorityError};

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use varve_env::net::BoxStream;
-use varve_tls::PeerCertificate;
+use varve_tls::{PeerCertificate, Prefixed};
 
 /// What is known of who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +28,8 @@ pub enum Security {
 /// It holds one place among the open connections until it is dropped, and fails with `ConnectionAborted` once the
 /// listener closes all of them.
 pub struct Connection {
-    stream: BoxStream,
+    stream: Prefixed<BoxStream>,
     peer_addr: SocketAddr,
-    /// What was read to tell the protocol, and is yet to be given to the reader.
-    replay: Bytes,
     security: Security,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
@@ -40,14 +37,13 @@ pub struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        stream: BoxStream,
+        stream: Prefixed<BoxStream>,
         peer_addr: SocketAddr,
-        replay: Bytes,
         security: Security,
         closed: WaitForCancellationFutureOwned,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        Self { stream, peer_addr, replay, security, closed: Box::pin(closed), _place: place }
+        Self { stream, peer_addr, security, closed: Box::pin(closed), _place: place }
     }
 
     /// Who connected.
@@ -80,11 +76,6 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.poll_closed(cx)?;
-        if this.replay.has_remaining() {
-            let len = this.replay.len().min(buf.remaining());
-            buf.put_slice(&this.replay.split_to(len));
-            return Poll::Ready(Ok(()));
-        }
         Pin::new(&mut this.stream).poll_read(cx, buf)
     }
 }

@@ -152,12 +152,12 @@ impl Acceptor {
                 () = close.cancelled() => return,
                 told = tell(stream, limits, tls.as_ref()) => told,
             };
-            let Told { protocol, stream, replay, security } = match told {
+            let Told { protocol, stream, security } = match told {
                 Ok(told) => told,
                 Err(stranger) => return report_stranger(&strangers, peer_addr, &stranger),
             };
             let closed = close.cancelled_owned();
-            let connection = Connection::new(stream, peer_addr, replay, security, closed, place);
+            let connection = Connection::new(stream, peer_addr, security, closed, place);
             // Where nobody takes connections any more this one is closed.
             drop(ready.send(Incoming { protocol, connection }).await);
         }

@@ -1,16 +1,13 @@
 //! Finding out what a connection speaks.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use varve_env::net::BoxStream;
-use varve_tls::{Accepted, Alpn, HandshakeError, ServerTls};
+use varve_tls::{Accepted, Alpn, HandshakeError, Prefixed, ServerTls};
 
 use crate::protocol::{PREFACE_BYTES_MAX, Protocol, TLS_BYTE, Verdict, judge};
 use crate::{MuxLimits, Security};
@@ -45,9 +42,8 @@ const SERVES_IN_CLEAR: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 /// A connection of which it is known what it speaks.
 pub(crate) struct Told {
     pub(crate) protocol: Protocol,
-    pub(crate) stream: BoxStream,
-    /// What was read to find out.
-    pub(crate) replay: Bytes,
+    /// It begins with what was read to find out.
+    pub(crate) stream: Prefixed<BoxStream>,
     pub(crate) security: Security,
 }
 
@@ -87,22 +83,24 @@ pub(crate) async fn tell(
     tls: Option<&ServerTls>,
 ) -> Result<Told, Stranger> {
     let begun = Instant::now();
+    let until_told = begun + limits.preface_timeout;
+    let until_first = until_told.min(begun + limits.first_byte_timeout);
     let mut first = BytesMut::with_capacity(PREFACE_BYTES_MAX);
     let Some(tls) = tls else {
-        let protocol = by_bytes(&mut stream, &mut first, begun, limits).await;
+        let protocol = by_bytes(&mut stream, &mut first, until_first, until_told).await;
         if let Err(Stranger::TlsToClear) = protocol {
             answer(stream, SERVES_IN_CLEAR).await;
             return Err(Stranger::TlsToClear);
         }
-        return Ok(Told { protocol: protocol?, stream, replay: first.freeze(), security: Security::Clear });
+        let stream = Prefixed::new(first.freeze(), stream);
+        return Ok(Told { protocol: protocol?, stream, security: Security::Clear });
     };
-    let until_first = begun + limits.first_byte_timeout.min(limits.preface_timeout);
     read_some(&mut stream, &mut first, until_first).await?;
     if first.first() != Some(&TLS_BYTE) {
         return Err(say_that_tls_is_wanted(stream, &first).await);
     }
-    let whole = Replayed { replay: first.freeze(), stream };
-    let accepted = timeout_at(begun + limits.preface_timeout, tls.accept(whole)).await;
+    let whole = Prefixed::new(first.freeze(), stream);
+    let accepted = timeout_at(until_told, tls.accept(whole)).await;
     let Accepted { mut stream, alpn, certificate } =
         accepted.map_err(|_| Stranger::Silent)?.map_err(Stranger::Handshake)?;
     let mut first = BytesMut::new();
@@ -110,7 +108,7 @@ pub(crate) async fn tell(
         Alpn::Peer => Protocol::Peer,
         Alpn::Http2 => Protocol::Http2,
         Alpn::Http1 => Protocol::Http1,
-        Alpn::None => match by_bytes(&mut stream, &mut first, begun, limits).await? {
+        Alpn::None => match by_bytes(&mut stream, &mut first, until_told, until_told).await? {
             // A node says so in the handshake.
             Protocol::Peer => return Err(Stranger::NoPeer),
             protocol => protocol,
@@ -120,25 +118,25 @@ pub(crate) async fn tell(
     if protocol == Protocol::Peer && !by_peer {
         return Err(Stranger::NoPeer);
     }
-    let security = Security::Tls { certificate };
-    Ok(Told { protocol, stream: Box::new(stream), replay: first.freeze(), security })
+    let stream = Prefixed::new(first.freeze(), Box::new(stream) as BoxStream);
+    Ok(Told { protocol, stream, security: Security::Tls { certificate } })
 }
 
-/// Reads into `first` until it tells the protocol.
+/// Reads into `first` until it tells the protocol: something by the one time, all that it takes by the other.
 async fn by_bytes(
     stream: &mut (impl AsyncRead + Unpin),
     first: &mut BytesMut,
-    begun: Instant,
-    limits: MuxLimits,
+    until_first: Instant,
+    until_told: Instant,
 ) -> Result<Protocol, Stranger> {
-    let mut deadline = begun + limits.first_byte_timeout.min(limits.preface_timeout);
+    let mut deadline = until_first;
     loop {
         read_some(stream, first, deadline).await?;
         match judge(first) {
             Verdict::Known(protocol) => return Ok(protocol),
             Verdict::Unknown if first.first() == Some(&TLS_BYTE) => return Err(Stranger::TlsToClear),
             Verdict::Unknown => return Err(Stranger::Unknown),
-            Verdict::Undecided => deadline = begun + limits.preface_timeout,
+            Verdict::Undecided => deadline = until_told,
         }
     }
 }
@@ -176,53 +174,6 @@ async fn answer(mut stream: BoxStream, words: &[u8]) {
     };
     // It may have gone, or say more than is heard.
     drop(timeout(ANSWER_TIMEOUT, answered).await);
-}
-
-/// A stream that begins with what was already read of it.
-struct Replayed {
-    replay: Bytes,
-    stream: BoxStream,
-}
-
-impl AsyncRead for Replayed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.replay.has_remaining() {
-            let len = self.replay.len().min(buf.remaining());
-            buf.put_slice(&self.replay.split_to(len));
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Replayed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -3,17 +3,15 @@
 use crate::files::TlsFiles;
 use crate::material::certified_key;
 use crate::server::calling_servers;
-use crate::{HandshakeError, TlsError};
+use crate::{HandshakeError, Prefixed, TlsError};
+use bytes::Bytes;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -124,58 +122,12 @@ fn parse(name: &str) -> Result<ServerName<'static>, InvalidServerName> {
 
 /// Waits for the first byte, which an HTTP/2 server sends unasked: in TLS 1.3 a client takes the handshake for done before the
 /// server has looked at its certificate, and would learn of a refusal in the middle of a call.
-pub(crate) async fn first_byte_of<S>(mut stream: TlsStream<S>) -> Result<FirstByte<S>, HandshakeError>
+pub(crate) async fn first_byte_of<S>(
+    mut stream: TlsStream<S>,
+) -> Result<Prefixed<TlsStream<S>>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let first = stream.read_u8().await.map_err(HandshakeError::from_io)?;
-    Ok(FirstByte { first: Some(first), stream })
-}
-
-/// A stream whose first byte was read, and is given again.
-pub(crate) struct FirstByte<S> {
-    first: Option<u8>,
-    stream: TlsStream<S>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FirstByte<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if buf.remaining() > 0
-            && let Some(first) = self.first.take()
-        {
-            buf.put_slice(&[first]);
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FirstByte<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    Ok(Prefixed::new(Bytes::copy_from_slice(&[first]), stream))
 }

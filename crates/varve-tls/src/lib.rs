@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod material;
 mod peer_certificate;
+mod prefixed;
 mod server;
 mod verify;
 
@@ -22,5 +23,6 @@ pub use client::{ClientTls, ClientTlsSettings, InvalidServerName};
 pub use error::{HandshakeError, TlsError};
 pub use files::{TLS_FILE_BYTES_MAX, TlsFiles};
 pub use peer_certificate::PeerCertificate;
+pub use prefixed::Prefixed;
 pub use server::{ServerTls, ServerTlsSettings, TlsVersion};
 pub use tokio_rustls::TlsStream;

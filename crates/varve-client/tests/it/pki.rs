@@ -2,24 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use varve_cert::{
-    Authority, CertificateDir, ClientRequest, ClusterName, CommonName, Existing, Issued, NodeName,
-    ServerRequest, Validity, Written,
-};
+use varve_cert::Written;
+use varve_cert::testing::{NEW, TestPki};
 use varve_client::{ClientTls, ClientTlsSettings, TlsFiles};
 use varve_tls::{ServerTls, ServerTlsSettings, TlsVersion};
 
-/// An authority, and a directory for what it issues.
-pub(crate) struct Pki {
-    authority: Authority,
-    dir: CertificateDir,
-    home: tempfile::TempDir,
-}
+/// An authority, and what it issues for a server and a client.
+pub(crate) struct Pki(TestPki);
 
 impl Pki {
     pub(crate) fn new() -> Self {
@@ -27,57 +21,36 @@ impl Pki {
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        let home = tempfile::tempdir().expect("a directory");
-        let dir = CertificateDir::create(&home.path().join("certs")).expect("a directory in it");
-        let name = CommonName::new(name).expect("a good name");
-        let authority =
-            Authority::generate(&name, Validity::AUTHORITY, SystemTime::now()).expect("an authority");
-        dir.write_authority(&authority, Existing::Keep).expect("written");
-        Self { authority, dir, home }
+        Self(TestPki::new(name))
     }
 
     /// A server's side, with a certificate for these addresses that was made so long ago and is good for an hour.
     pub(crate) fn server(&self, addresses: &[&str], age: Duration) -> ServerTls {
-        let node = NodeName::new("node").expect("a good name");
-        let mut request = ServerRequest::new(ClusterName::default(), node);
-        request.addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
-        request.validity = hour();
-        let issued = self.authority.issue_server(&request, SystemTime::now() - age).expect("issued");
-        let files = self.files(self.write("node", &issued));
+        let files = self.files(self.0.issue_node("varve", "node", addresses, age));
         let (peer, crl, min_version) = (files.clone(), None, TlsVersion::default());
         ServerTls::open(ServerTlsSettings { server: files, peer, crl, min_version }).expect("good files")
     }
 
     /// A client's side. It believes the servers of `trusted`.
     pub(crate) fn client(&self, trusted: &Self) -> ClientTlsSettings {
-        let request = ClientRequest::new(CommonName::new("alice").expect("a good name"));
-        let issued = self.authority.issue_client(&request, SystemTime::now()).expect("issued");
-        let files = TlsFiles { ca: trusted.dir.file("ca.pem"), ..self.files(self.write("alice", &issued)) };
+        let files = TlsFiles { ca: trusted.0.ca(), ..self.files(self.0.issue_client("alice", NEW)) };
         ClientTlsSettings { files, server_name: None }
     }
 
     /// Puts the files of another in the place of one's own.
     pub(crate) fn become_like(&self, other: &Self) {
         for file in ["ca.pem", "alice.pem", "alice-key.pem"] {
-            std::fs::copy(other.dir.file(file), self.dir.file(file)).expect("copied");
+            std::fs::copy(other.0.path(file), self.0.path(file)).expect("copied");
         }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.home.path()
-    }
-
-    fn write(&self, name: &str, issued: &Issued) -> Written {
-        self.dir.write_issued(name, issued, Existing::Replace).expect("written")
+        self.0.home()
     }
 
     fn files(&self, written: Written) -> TlsFiles {
-        TlsFiles { cert: written.certificate, key: written.key, ca: self.dir.file("ca.pem") }
+        TlsFiles { cert: written.certificate, key: written.key, ca: self.0.ca() }
     }
-}
-
-pub(crate) fn hour() -> Validity {
-    Validity::of_certificate(Duration::from_secs(3600)).expect("long enough")
 }
 
 pub(crate) fn open(settings: ClientTlsSettings) -> ClientTls {

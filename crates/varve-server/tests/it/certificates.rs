@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::TryFutureExt;
 use hyper_util::rt::TokioIo;
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
-use varve_cert::{Authority, ClientRequest, CommonName, Issued, Revocations, ServerRequest, Validity};
+use varve_cert::Written;
+use varve_cert::testing::{EXPIRED, NEW, TestPki};
 use varve_server::{AclFiles, NodeConfig, SecurityConfig};
 use varve_tls::{ClientTls, ClientTlsSettings, HandshakeError, ServerTlsSettings, TlsFiles, TlsVersion};
 
@@ -19,89 +19,60 @@ pub(crate) const POLICY: &str = "p, root, *, *\np, writer, events, produce\np, r
 
 /// A directory with authorities, certificates and a policy.
 pub(crate) struct Certificates {
-    dir: TempDir,
-    authority: Authority,
+    pki: TestPki,
     /// One that nobody trusts, unless a test says so.
-    other: Authority,
+    other: TestPki,
 }
 
 impl Certificates {
     pub(crate) fn new() -> Self {
-        let (dir, now) = (TempDir::new().unwrap(), SystemTime::now());
-        let made =
-            |name| Authority::generate(&CommonName::new(name).unwrap(), Validity::AUTHORITY, now).unwrap();
-        let made = Self { dir, authority: made("authority"), other: made("other") };
-        made.write("ca.pem", made.authority.certificate_pem());
-        made.write("other-ca.pem", made.other.certificate_pem());
+        let made = Self { pki: TestPki::new("authority"), other: TestPki::new("other authority") };
+        made.write("other-ca.pem", made.other.authority().certificate_pem());
         made.write("policy.csv", POLICY);
         made
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.pki.path(name)
     }
 
     /// Puts a file in place as a whole.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let new = self.path("new");
-        std::fs::write(&new, text).unwrap();
-        std::fs::rename(new, self.path(name)).unwrap();
+        self.pki.write(name, text);
     }
 
     /// The certificate of a node of cluster `varve`.
     pub(crate) fn node(&self, name: &str) -> TlsFiles {
-        self.node_of(&self.authority, "ca.pem", "varve", name)
+        self.files(self.pki.issue_node("varve", name, &["127.0.0.1"], NEW))
     }
 
     /// The same, of another cluster.
     pub(crate) fn stranger(&self, name: &str) -> TlsFiles {
-        self.node_of(&self.authority, "ca.pem", "elsewhere", name)
-    }
-
-    fn node_of(&self, authority: &Authority, ca: &str, cluster: &str, name: &str) -> TlsFiles {
-        let mut request = ServerRequest::new(cluster.parse().unwrap(), name.parse().unwrap());
-        request.addresses.push("127.0.0.1".parse().unwrap());
-        let issued = authority.issue_server(&request, SystemTime::now()).unwrap();
-        self.keep(&format!("{cluster}-{name}"), &issued, ca)
+        self.files(self.pki.issue_node("elsewhere", name, &["127.0.0.1"], NEW))
     }
 
     /// A client's certificate.
     pub(crate) fn client(&self, name: &str) -> TlsFiles {
-        self.client_at(name, SystemTime::now())
+        self.files(self.pki.issue_client(name, NEW))
     }
 
     /// One that has expired.
     pub(crate) fn expired_client(&self, name: &str) -> TlsFiles {
-        self.client_at(name, SystemTime::now() - Duration::from_secs(10 * 24 * 3600))
-    }
-
-    fn client_at(&self, name: &str, now: SystemTime) -> TlsFiles {
-        let validity = Validity::of_certificate(Duration::from_secs(9 * 24 * 3600)).unwrap();
-        let request = ClientRequest { name: CommonName::new(name).unwrap(), validity };
-        self.keep(name, &self.authority.issue_client(&request, now).unwrap(), "ca.pem")
+        self.files(self.pki.issue_client(name, EXPIRED))
     }
 
     /// One of an authority that the servers do not trust.
     pub(crate) fn foreign_client(&self, name: &str) -> TlsFiles {
-        let request = ClientRequest::new(CommonName::new(name).unwrap());
-        self.keep("foreign", &self.other.issue_client(&request, SystemTime::now()).unwrap(), "ca.pem")
+        self.files(self.other.issue_client(name, NEW))
     }
 
-    fn keep(&self, name: &str, issued: &Issued, ca: &str) -> TlsFiles {
-        let (cert, key) = (format!("{name}.pem"), format!("{name}-key.pem"));
-        self.write(&cert, &issued.certificate_pem);
-        self.write(&key, issued.key.as_str());
-        TlsFiles { cert: self.path(&cert), key: self.path(&key), ca: self.path(ca) }
+    fn files(&self, written: Written) -> TlsFiles {
+        TlsFiles { cert: written.certificate, key: written.key, ca: self.pki.ca() }
     }
 
-    /// A list that revokes a certificate, and what it is called.
+    /// A list that revokes a certificate.
     pub(crate) fn revoke(&self, files: &TlsFiles) -> PathBuf {
-        let now = SystemTime::now();
-        let mut revocations = Revocations::default();
-        revocations.revoke(&der(files), &self.authority, now).unwrap();
-        let list = revocations.sign(&self.authority, Validity::REVOCATIONS, now).unwrap();
-        self.write("crl.pem", &list);
-        self.path("crl.pem")
+        self.pki.revoke(&[&files.cert], NEW)
     }
 
     /// What secures a node.
@@ -124,28 +95,6 @@ impl Certificates {
     pub(crate) fn secure(&self, config: &mut NodeConfig) {
         config.security = Some(self.security(&config.node_name));
     }
-}
-
-/// The certificate in a file of PEM.
-fn der(files: &TlsFiles) -> Vec<u8> {
-    let pem = std::fs::read_to_string(&files.cert).unwrap();
-    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    base64(&body)
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digits = text.bytes().filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte));
-    let (mut bytes, mut bits, mut len) = (Vec::new(), 0_u32, 0);
-    for digit in digits {
-        bits = bits << 6 | digit as u32;
-        len += 6;
-        if len >= 8 {
-            len -= 8;
-            bytes.push((bits >> len) as u8);
-        }
-    }
-    bytes
 }
 
 pub(crate) fn client_tls(files: TlsFiles) -> ClientTls {
