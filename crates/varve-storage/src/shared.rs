@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     room_bytes: AtomicU64,
     /// How many of them are kept for others' entries.
     held_bytes: AtomicU64,
+    /// Something was refused for want of room since the last look.
+    has_refused: AtomicBool,
     stop: Mutex<StopState>,
 }
 
@@ -60,6 +62,7 @@ impl Shared {
             low_space: AtomicBool::new(false),
             room_bytes: AtomicU64::new(u64::MAX),
             held_bytes: AtomicU64::new(0),
+            has_refused: AtomicBool::new(false),
             stop: Mutex::default(),
             disk,
             entropy,
@@ -109,11 +112,13 @@ impl Shared {
         hook(failed);
     }
 
-    /// Looks at the free space; below the reserve, files of the pool go first.
+    /// Looks at the free space; below the reserve, and where something larger than what is left above it was refused, files of
+    /// the pool go first.
     pub(crate) fn sample_space(&self) {
-        let was_low = self.is_low_on_space();
+        let (was_low, has_refused) =
+            (self.is_low_on_space(), self.has_refused.swap(false, Ordering::Relaxed));
         let mut room = self.look_for_room();
-        if room.is_some_and(Room::is_low) && self.pool.shrink(0) {
+        if (has_refused || room.is_some_and(Room::is_low)) && self.pool.shrink(0) {
             room = self.look_for_room();
         }
         self.room_bytes.store(room.map_or(u64::MAX, |room| room.bytes), Ordering::Relaxed);
@@ -144,7 +149,11 @@ impl Shared {
     /// Whether so many bytes may be written that another node has let in: they have half of the reserve, so that it lets none in
     /// any more before there is no room for them here.
     pub(crate) fn has_room_for_others(&self, bytes: u64) -> bool {
-        bytes == 0 || bytes <= self.room_bytes.load(Ordering::Relaxed)
+        let fits = bytes == 0 || bytes <= self.room_bytes.load(Ordering::Relaxed);
+        if !fits {
+            self.has_refused.store(true, Ordering::Relaxed);
+        }
+        fits
     }
 
     /// Counts bytes that were let in, so that a burst between two looks does not eat up the reserve.

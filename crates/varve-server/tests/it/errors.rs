@@ -2,8 +2,8 @@
 //!
 //! Elsewhere: OFFSET_TRIMMED in `consume`; EXPECTED_OFFSET_MISMATCH, FENCED and OUT_OF_ORDER_SEQUENCE in `produce`;
 //! SHUTTING_DOWN in both streams; OVERLOADED in `bounded`; NO_LEADER in `lifecycle`; what clients say themselves, UNREACHABLE
-//! and CONNECTION_LOST, with the client. Not reached: NOT_LEADER (one node leads all that can be led), PERMISSION_DENIED and
-//! UNAUTHENTICATED (no security). COMMIT_UNKNOWN, CANCELLED and INTERNAL are held by the unit tests of the mapping.
+//! and CONNECTION_LOST, with the client. Not reached: NOT_LEADER (one node leads all that can be led). PERMISSION_DENIED and
+//! UNAUTHENTICATED: in `security`. COMMIT_UNKNOWN, CANCELLED and INTERNAL are held by the unit tests of the mapping.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -277,13 +277,13 @@ async fn a_trim_leads_out_of_a_full_disk_a_restart_included() {
     assert!(tail > filled.acknowledged, "{tail} of {}", filled.acknowledged);
     let trim = v1::TrimTopicRequest { topic: TOPIC.to_owned(), partition: 0, before_offset: tail };
     within(node.cluster.trim_topic(trim)).await.expect("a trim goes in");
-    loop {
-        match within(node.log.produce(large.clone())).await {
-            Ok(_) => break,
-            // Until the node has looked again.
-            full => drop(refused(full, Reason::DiskFull)),
+    let taken = async {
+        // Until the node has looked again.
+        while let full @ Err(_) = node.log.produce(large.clone()).await {
+            drop(refused(full, Reason::DiskFull));
         }
-    }
+    };
+    within(taken).await;
 }
 
 #[tokio::test]

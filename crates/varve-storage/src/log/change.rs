@@ -20,6 +20,8 @@ struct Cut {
     state: EndState,
     /// Nothing before the cut belongs to the log.
     begins_anew: bool,
+    /// The segment before the one that is to begin at the cut, be it still there or trimmed, and where it ends.
+    previous: Option<Previous>,
     /// The segment that keeps entries before the cut, where it now ends, and its index up to there.
     kept: Option<(Slot, u64, Arc<SparseIndex>)>,
 }
@@ -61,15 +63,13 @@ impl LogWriter {
 
     /// Drops every entry and goes on from `state`.
     pub(super) fn reset(&mut self, log: &LogInner, state: &EndState) -> Result<(), Halt> {
-        let cut = Cut { state: state.clone(), begins_anew: true, kept: None };
+        let cut = Cut { state: state.clone(), begins_anew: true, previous: None, kept: None };
         self.replace(log, state.next_index(), cut, true)
     }
 
     /// Makes the segment that begins at `from` and takes away those that it supersedes.
     fn replace(&mut self, log: &LogInner, from: Index, cut: Cut, reset: bool) -> Result<(), Halt> {
-        let previous =
-            cut.kept.as_ref().map(|(slot, end, _)| Previous { sequence: slot.segment.sequence, end: *end });
-        let header = log.lock().next_header(&log.planner(), previous, &cut.state, from, cut.begins_anew);
+        let header = log.lock().next_header(&log.planner(), cut.previous, &cut.state, from, cut.begins_anew);
         let segment = Arc::new(Segment::new(&log.dir, header));
         self.go_on_in(log, &segment, &cut.state)?;
         let superseded = {
@@ -114,6 +114,14 @@ impl LogWriter {
     }
 }
 
+impl Cut {
+    /// Entries before the cut are kept in a segment that ends there.
+    fn behind(kept: Slot, end: u64, index: Arc<SparseIndex>, state: EndState) -> Self {
+        let previous = Some(Previous { sequence: kept.segment.sequence, end });
+        Self { state, begins_anew: false, previous, kept: Some((kept, end, index)) }
+    }
+}
+
 enum CutError {
     Damaged(Damage),
     File(FileError),
@@ -132,18 +140,18 @@ fn find_cut(log: &LogInner, from: Index) -> Result<Cut, CutError> {
     let header = slot.segment.header.map_err(|reason| damaged(slot, 0, slot.segment.first_index, reason))?;
     if from > header.first_index {
         let (state, end, index) = replay_until(log, slot, &header, from)?;
-        let kept = Some((slot.clone(), end, Arc::new(index)));
-        return Ok(Cut { state, begins_anew: false, kept });
+        return Ok(Cut::behind(slot.clone(), end, Arc::new(index), state));
     }
     // The segment goes as a whole; its checkpoint is the state to go on from.
     let state = checkpoint_of(log, slot, &header)?;
     let kept = place.checked_sub(1).map(|before| slots.all()[before].clone());
     let Some(kept) = kept else {
-        return Ok(Cut { state, begins_anew: header.reset, kept: None });
+        // What it followed was trimmed, and its file may still be there: then it is found again by the next start.
+        return Ok(Cut { state, begins_anew: header.reset, previous: Previous::of(&header), kept: None });
     };
     let (index, _) = load_index(&log.shared, &kept).map_err(CutError::File)?;
     let end = kept.end;
-    Ok(Cut { state, begins_anew: false, kept: Some((kept, end, index)) })
+    Ok(Cut::behind(kept, end, index, state))
 }
 
 fn checkpoint_of(log: &LogInner, slot: &Slot, header: &SegmentHeader) -> Result<EndState, CutError> {

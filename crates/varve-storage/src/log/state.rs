@@ -308,6 +308,14 @@ pub(crate) struct Previous {
     pub(crate) end: u64,
 }
 
+impl Previous {
+    /// The one that a segment follows by its header.
+    pub(crate) fn of(header: &SegmentHeader) -> Option<Self> {
+        let (sequence, end) = (header.previous_sequence, header.previous_end);
+        (sequence > 0).then_some(Self { sequence, end })
+    }
+}
+
 pub(crate) fn new_header(
     partition: PartitionId,
     entropy: &dyn Entropy,

@@ -377,6 +377,58 @@ fn a_full_disk_is_left_by_a_trim_and_by_a_restart() {
     }
 }
 
+#[test]
+fn what_is_larger_than_the_room_that_is_left_has_the_pools() {
+    let mut world = World::new(14);
+    world.storage_config.pool_bytes_max = 1 << 30;
+    let (storage, log) = world.open_log();
+    for index in 0..20 {
+        append(&world, &log, vec![sized(index, 1, 20_000)]);
+    }
+    log.set_committed(Index::new(19));
+    log.trim(Offset::new(20));
+    world.run();
+    // A little more than the reserve stays free.
+    world.disk.set_capacity(Some((used_bytes(&world) + 20_000) * 20 / 19));
+    storage.tick();
+    world.run();
+    append(&world, &log, vec![sized(20, 1, 1_000)]);
+    let large = || vec![sized(21, 1, 60_000)];
+    assert!(matches!(submit(&log, large()), Err(AppendError::DiskFull)), "the pool is still there");
+    storage.tick();
+    world.run();
+    append(&world, &log, large());
+}
+
+#[test]
+fn a_segment_that_a_trim_could_not_delete_is_no_hole_after_a_truncation() {
+    let mut world = World::new(15);
+    let (storage, log) = world.open_log();
+    for index in 0..4 {
+        append(&world, &log, vec![entry(index, 1)]);
+    }
+    // The second segment replaces what was taken back of the first, and the first is trimmed.
+    truncate(&world, &log, Some(1)).unwrap();
+    append(&world, &log, vec![entry(2, 1)]);
+    log.set_committed(Index::new(1));
+    world.disk.fail_nth(OpKind::Rename, 0, ErrorKind::Other);
+    log.trim(Offset::new(2));
+    world.run();
+    assert_eq!(world.files(".log").len(), 2, "the first could not be deleted");
+    assert_eq!(log.first_index(), Index::new(2));
+    truncate(&world, &log, Some(1)).unwrap();
+    append(&world, &log, vec![entry(2, 1)]);
+    let expected = all_entries(&log);
+    world.crash(CrashMode::SyncedOnly, Some(storage), Some(log));
+    let (_storage, log) = world.open_log();
+    assert_eq!(log.damage(), None);
+    log.set_committed(Index::new(2));
+    log.trim(Offset::new(2));
+    world.run();
+    assert_eq!(all_entries(&log), expected);
+    assert_eq!(world.files(".log").len(), 1, "the next trim has deleted it");
+}
+
 fn batch_of_term_2(index: u64) -> Entry {
     Entry { log_id: id(2, index), ..sized(index, 1, 20_000) }
 }
