@@ -103,8 +103,9 @@ pub(crate) fn open_for_reading(shared: &Shared, segment: &Segment) -> Result<Arc
     Ok(file)
 }
 
-/// Deletes a segment, durably: its index, then its file, which goes to the pool unless someone still reads it.
-pub(crate) fn delete_segment(shared: &Shared, segment: Arc<Segment>) -> Result<(), FileError> {
+/// Deletes a segment, durably: its index, then its file, which goes to the pool unless someone still reads it. May be tried
+/// again where it fails.
+pub(crate) fn delete_segment(shared: &Shared, segment: &mut Arc<Segment>) -> Result<(), FileError> {
     segment.mark_dropped();
     shared.indexes.remove(segment.key());
     let file = shared.files.remove(segment.key());
@@ -117,16 +118,21 @@ pub(crate) fn delete_segment(shared: &Shared, segment: Arc<Segment>) -> Result<(
     }
     let path = segment.path.clone();
     let failed = |e| FileError::new("remove", &path, e);
-    let unread =
-        Arc::into_inner(segment).is_some() && file.as_ref().is_none_or(|f| Arc::strong_count(f) == 1);
+    let unread = Arc::get_mut(segment).is_some() && file.as_ref().is_none_or(|f| Arc::strong_count(f) == 1);
+    let opened = match file {
+        Some(file) => Ok(file),
+        None => shared.disk.open(&path, OpenMode::Read),
+    };
+    let file = match opened {
+        Ok(file) => file,
+        // An earlier try got so far.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return sync_parent(&*shared.disk, &path),
+        Err(e) => return Err(failed(e)),
+    };
     if !unread {
         shared.disk.remove_file(&path).map_err(failed)?;
         return sync_parent(&*shared.disk, &path);
     }
-    let file = match file {
-        Some(file) => file,
-        None => shared.disk.open(&path, OpenMode::Read).map_err(failed)?,
-    };
     let len_bytes = file.len_bytes().map_err(failed)?;
     drop(file);
     shared.pool.put(&path, len_bytes, !shared.is_low_on_space()).map_err(failed)

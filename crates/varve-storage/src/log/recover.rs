@@ -216,8 +216,8 @@ impl Assembled<'_> {
             self.go_on_elsewhere(&mut log)?
         };
         if log.damage.is_none() {
-            for found in self.chain.superseded.drain(..) {
-                delete_segment(self.shared, found.segment)?;
+            for mut found in self.chain.superseded.drain(..) {
+                delete_segment(self.shared, &mut found.segment)?;
             }
         }
         Ok((log, writer))

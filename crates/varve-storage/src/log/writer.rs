@@ -82,6 +82,8 @@ pub(crate) struct LogWriter {
     stalled: bool,
     marked: bool,
     tidy: Vec<Tidy>,
+    /// To be deleted, oldest first: those of which an earlier try failed before all others, so that no hole comes about.
+    doomed: VecDeque<Arc<Segment>>,
     buffer: WriteBuffer,
     close_error: Option<FileError>,
 }
@@ -106,6 +108,7 @@ impl LogWriter {
             stalled: false,
             marked: false,
             tidy: Vec::new(),
+            doomed: VecDeque::new(),
             buffer: WriteBuffer::default(),
             close_error: None,
         }
@@ -150,14 +153,23 @@ impl LogWriter {
             let result = match tidy {
                 Tidy::SaveIndex(segment, index) => save_index(log, &segment, &index),
                 Tidy::Delete(segments) => {
-                    // Oldest first and one after another, so that a crash leaves no hole.
-                    segments.into_iter().try_for_each(|segment| delete_segment(&log.shared, segment))
+                    self.doomed.extend(segments);
+                    self.delete_doomed(log)
                 }
             };
             if let Err(error) = result {
-                tracing::warn!(%error, "cannot tidy up; the next start tries again");
+                tracing::warn!(%error, "cannot tidy up; it is tried again later");
             }
         }
+    }
+
+    /// Deletes one after another, so that neither a crash nor a failure leaves a hole.
+    fn delete_doomed(&mut self, log: &LogInner) -> Result<(), FileError> {
+        while let Some(segment) = self.doomed.front_mut() {
+            delete_segment(&log.shared, segment)?;
+            self.doomed.pop_front();
+        }
+        Ok(())
     }
 
     /// A trim must not wait for the room that it makes: deletes what lies before the segment that is written to. That one, and
@@ -387,7 +399,14 @@ impl LogWriter {
         self.flush_and_sync(log, completed)?;
         self.write_marker(log)?;
         self.file = None;
+        self.retry_deletes();
         Ok(())
+    }
+
+    fn retry_deletes(&mut self) {
+        if !self.doomed.is_empty() {
+            self.tidy.push(Tidy::Delete(Vec::new()));
+        }
     }
 
     /// Writes a marker at the tail, unsynced; the next entry overwrites it.
@@ -465,6 +484,7 @@ impl LogWriter {
             state,
         };
         write_atomic(&*log.shared.disk, &log.dir.join(TAIL_FILE), AtomicKind::Tail, &tail.encode())?;
+        self.retry_deletes();
         self.tidy(log);
         Ok(())
     }

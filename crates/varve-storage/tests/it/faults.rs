@@ -429,6 +429,35 @@ fn a_segment_that_a_trim_could_not_delete_is_no_hole_after_a_truncation() {
     assert_eq!(world.files(".log").len(), 1, "the next trim has deleted it");
 }
 
+#[test]
+fn a_segment_that_could_not_be_deleted_goes_before_those_behind_it() {
+    let world = World::new(16);
+    let (storage, log) = world.open_log();
+    for index in 0..6 {
+        append(&world, &log, vec![entry(index, 1)]);
+        roll(&world, &log);
+    }
+    log.set_committed(Index::new(5));
+    world.disk.fail_nth(OpKind::Rename, 0, ErrorKind::Other);
+    log.trim(Offset::new(2));
+    world.run();
+    assert_eq!(world.files(".log").len(), 7, "the first could not be deleted");
+    world.disk.fail_nth(OpKind::Rename, 0, ErrorKind::Other);
+    log.trim(Offset::new(4));
+    world.run();
+    assert_eq!(world.files(".log").len(), 7, "it still could not, and those behind it wait");
+    let mut crashed = world.copy();
+    crashed.crash(CrashMode::SyncedOnly, None, None);
+    let (_storage, found) = crashed.open_log();
+    assert_eq!(found.damage(), None);
+    log.trim(Offset::new(5));
+    world.run();
+    assert_eq!(world.files(".log").len(), 2, "all that is trimmed is deleted");
+    world.close(storage, log);
+    let (_storage, log) = world.open_log();
+    assert_eq!((log.damage(), log.first_index()), (None, Index::new(5)));
+}
+
 fn batch_of_term_2(index: u64) -> Entry {
     Entry { log_id: id(2, index), ..sized(index, 1, 20_000) }
 }
