@@ -33,4 +33,5 @@ pub use tls_network::{PeerCheck, TlsPeerNetwork, TlsServiceNetwork};
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing {
     pub use crate::peer::fuzzing::peer_frames;
+    pub use crate::protocol::fuzzing::first_bytes;
 }

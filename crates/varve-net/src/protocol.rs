@@ -56,9 +56,43 @@ pub(crate) fn judge(bytes: &[u8]) -> Verdict {
     Verdict::Unknown
 }
 
+/// What the fuzz targets call.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Judges the bytes as they come in, one by one: a verdict is not taken back, and there is one in the end.
+    pub fn first_bytes(bytes: &[u8]) {
+        let mut before = Verdict::Undecided;
+        for len in 0..=bytes.len().min(2 * PREFACE_BYTES_MAX) {
+            let now = judge(&bytes[..len]);
+            assert!(before == Verdict::Undecided || before == now, "{before:?}, then {now:?}");
+            assert!(now != Verdict::Undecided || len < PREFACE_BYTES_MAX, "undecided by {len} bytes");
+            before = now;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_is_not_taken_back() {
+        for begins in [
+            HTTP2_PREFACE,
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PATCH / HTTP/1.0\r\n\r\n",
+            b"\x01VARVE",
+            b"\x16\x03\x01",
+        ] {
+            for cut in 0..=begins.len() {
+                let mut bytes = begins[..cut].to_vec();
+                bytes.extend_from_slice(&[0xff; 2 * PREFACE_BYTES_MAX]);
+                fuzzing::first_bytes(&bytes);
+            }
+        }
+    }
 
     #[test]
     fn tells_by_the_first_bytes() {
