@@ -125,6 +125,12 @@ impl CertificateDir {
         Self(path.to_owned())
     }
 
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Where a file of it is.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

@@ -55,6 +55,12 @@ impl TestPki {
         self.path(AUTHORITY_FILE)
     }
 
+    /// The directory of its files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The directory above, which goes with this.
     #[must_use]
     pub fn home(&self) -> &Path {

@@ -32,7 +32,15 @@ pub struct Connection {
     peer_addr: SocketAddr,
     security: Security,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: OwnedSemaphorePermit,
+    _places: Places,
+}
+
+/// What a connection holds while it is open.
+pub(crate) struct Places {
+    /// One among all.
+    pub(crate) _of_all: OwnedSemaphorePermit,
+    /// One among those that are not kept for peers.
+    pub(crate) _of_clients: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
@@ -41,9 +49,9 @@ impl Connection {
         peer_addr: SocketAddr,
         security: Security,
         closed: WaitForCancellationFutureOwned,
-        place: OwnedSemaphorePermit,
+        places: Places,
     ) -> Self {
-        Self { stream, peer_addr, security, closed: Box::pin(closed), _place: place }
+        Self { stream, peer_addr, security, closed: Box::pin(closed), _places: places }
     }
 
     /// Who connected.

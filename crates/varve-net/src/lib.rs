@@ -17,8 +17,8 @@ mod tls_network;
 
 pub use connection::{Connection, Security};
 pub use limits::{
-    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTIONS_MAX, FIRST_BYTE_TIMEOUT, MuxLimits, PENDING_MAX,
-    PREFACE_TIMEOUT,
+    ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, CONNECTIONS_MAX, FIRST_BYTE_TIMEOUT, MuxLimits, PEERS_RESERVED,
+    PENDING_MAX, PREFACE_TIMEOUT,
 };
 pub use mux::{Incoming, Mux};
 pub use peer::{

@@ -5,8 +5,10 @@ use std::time::Duration;
 /// By default, the most connections that are open at once. One more is closed as soon as it is accepted.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
-/// By default, the most connections that have not yet told what they speak. While there are so many none is accepted:
-/// the others wait in the system's queue, for as long as [`PREFACE_TIMEOUT`] at most.
+/// By default, how many of them are kept for other nodes of the cluster, so that no number of clients keeps those apart.
+pub const PEERS_RESERVED: usize = 256;
+
+/// By default, the most connections that have not yet told what they speak. One more closes the one that has taken longest.
 pub const PENDING_MAX: usize = 256;
 
 /// By default, how long a connection may stay silent after it was accepted.
@@ -26,6 +28,8 @@ pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub struct MuxLimits {
     /// The most open connections; [`CONNECTIONS_MAX`] by default.
     pub connections_max: usize,
+    /// How many of those only peers take; [`PEERS_RESERVED`] by default, and never more than half.
+    pub peers_reserved: usize,
     /// The most connections not yet told apart; [`PENDING_MAX`] by default.
     pub pending_max: usize,
     /// Time for the first byte; [`FIRST_BYTE_TIMEOUT`] by default.
@@ -38,9 +42,17 @@ impl Default for MuxLimits {
     fn default() -> Self {
         Self {
             connections_max: CONNECTIONS_MAX,
+            peers_reserved: PEERS_RESERVED,
             pending_max: PENDING_MAX,
             first_byte_timeout: FIRST_BYTE_TIMEOUT,
             preface_timeout: PREFACE_TIMEOUT,
         }
+    }
+}
+
+impl MuxLimits {
+    /// The most connections of others than peers.
+    pub(crate) fn clients_max(&self) -> usize {
+        self.connections_max - self.peers_reserved.min(self.connections_max / 2)
     }
 }

@@ -1,5 +1,6 @@
 //! The listener and its accept loop.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use varve_env::Burst;
 use varve_env::net::{BoxStream, Listener};
 use varve_tls::ServerTls;
 
+use crate::connection::Places;
 use crate::protocol::Protocol;
 use crate::tell::{Stranger, Told, tell};
 use crate::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, Connection, MuxLimits};
@@ -59,6 +61,7 @@ impl Mux {
             tls,
             strangers: Arc::default(),
             places: Arc::new(Semaphore::new(limits.connections_max)),
+            client_places: Arc::new(Semaphore::new(limits.clients_max())),
             ready: sender,
             close: close.clone(),
         };
@@ -99,6 +102,7 @@ struct Acceptor {
     /// Connections that were not taken: a few lines for however many.
     strangers: Arc<Mutex<Burst>>,
     places: Arc<Semaphore>,
+    client_places: Arc<Semaphore>,
     ready: mpsc::Sender<Incoming>,
     close: CancellationToken,
 }
@@ -106,21 +110,18 @@ struct Acceptor {
 impl Acceptor {
     /// Accepts for ever: nothing that a peer or the system does ends this loop.
     async fn run(self, listener: Box<dyn Listener>) {
-        let mut pending = JoinSet::new();
+        let mut pending = Pending::new(self.limits.pending_max);
         let mut refused = Burst::default();
         let mut failed = Burst::default();
         let mut backoff = ACCEPT_BACKOFF_MIN;
         let mut broken_peers = 0;
         loop {
-            while pending.len() >= self.limits.pending_max.max(1) {
-                pending.join_next().await;
-            }
-            while pending.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, peer_addr)) => {
                     (backoff, broken_peers) = (ACCEPT_BACKOFF_MIN, 0);
+                    pending.make_room().await;
                     match Arc::clone(&self.places).try_acquire_owned() {
-                        Ok(place) => drop(pending.spawn(self.admit(stream, peer_addr, place))),
+                        Ok(place) => pending.spawn(peer_addr, self.admit(stream, peer_addr, place)),
                         Err(_) => report_refused(&mut refused, peer_addr, self.limits.connections_max),
                     }
                 }
@@ -146,6 +147,7 @@ impl Acceptor {
         let ready = self.ready.clone();
         let close = self.close.clone();
         let (tls, strangers) = (self.tls.clone(), Arc::clone(&self.strangers));
+        let client_places = Arc::clone(&self.client_places);
         async move {
             let told = tokio::select! {
                 biased;
@@ -156,10 +158,63 @@ impl Acceptor {
                 Ok(told) => told,
                 Err(stranger) => return report_stranger(&strangers, peer_addr, &stranger),
             };
-            let closed = close.cancelled_owned();
-            let connection = Connection::new(stream, peer_addr, security, closed, place);
+            let of_clients = match protocol {
+                Protocol::Peer => None,
+                Protocol::Http1 | Protocol::Http2 => match client_places.try_acquire_owned() {
+                    Ok(place) => Some(place),
+                    Err(_) => {
+                        return report_stranger(
+                            &strangers,
+                            peer_addr,
+                            &Stranger::TooMany(limits.clients_max()),
+                        );
+                    }
+                },
+            };
+            let places = Places { _of_all: place, _of_clients: of_clients };
+            let connection = Connection::new(stream, peer_addr, security, close.cancelled_owned(), places);
             // Where nobody takes connections any more this one is closed.
             drop(ready.send(Incoming { protocol, connection }).await);
+        }
+    }
+}
+
+/// The connections that are being told apart.
+struct Pending {
+    max: usize,
+    tasks: JoinSet<()>,
+    /// Oldest first; those that are done are among them until somebody looks.
+    by_age: VecDeque<(SocketAddr, AbortHandle)>,
+    evicted: Burst,
+}
+
+impl Pending {
+    fn new(max: usize) -> Self {
+        Self { max: max.max(1), tasks: JoinSet::new(), by_age: VecDeque::new(), evicted: Burst::default() }
+    }
+
+    fn spawn(&mut self, peer_addr: SocketAddr, admission: impl Future<Output = ()> + Send + 'static) {
+        self.by_age.push_back((peer_addr, self.tasks.spawn(admission)));
+    }
+
+    /// Sees to it that one more finds a place: where there is none, whoever has taken longest to tell what it speaks goes.
+    /// Those who mean it do so at once, and are not held up by however many that do not.
+    async fn make_room(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.by_age.len() >= 2 * self.max {
+            self.by_age.retain(|(_, task)| !task.is_finished());
+        }
+        while self.tasks.len() >= self.max {
+            let longest =
+                std::iter::from_fn(|| self.by_age.pop_front()).find(|(_, task)| !task.is_finished());
+            if let Some((peer_addr, task)) = longest {
+                task.abort();
+                if let Some(unreported) = self.evicted.note() {
+                    let pending_max = self.max;
+                    tracing::warn!(%peer_addr, pending_max, unreported, "connection closed: too many do not say what they speak");
+                }
+            }
+            self.tasks.join_next().await;
         }
     }
 }

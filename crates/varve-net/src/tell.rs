@@ -68,6 +68,9 @@ pub(crate) enum Stranger {
     /// It wants to speak to nodes, and shows no certificate of one.
     #[error("it wants to speak as a node, and shows no certificate of one")]
     NoPeer,
+    /// There are so many clients already.
+    #[error("{0} connections of clients are open, and the rest is kept for nodes")]
+    TooMany(usize),
 }
 
 impl Stranger {

@@ -1,10 +1,12 @@
 //! Limits hold, and the accept loop outlives whatever the system does.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
-use varve_net::{MuxLimits, PEER_BYTE};
+use tokio::time::Instant;
+use varve_net::{FIRST_BYTE_TIMEOUT, MuxLimits, PEER_BYTE, Protocol};
 
 use crate::support::{SOON, Scripted, next, real};
 
@@ -31,16 +33,44 @@ async fn one_connection_too_many_is_closed_and_its_place_is_free_again() {
     next(&mut mux).await;
 }
 
+#[tokio::test]
+async fn no_number_of_clients_keeps_peers_out() {
+    let limits = MuxLimits { connections_max: 4, peers_reserved: 1, ..MuxLimits::default() };
+    let (mut mux, addr) = real(limits).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        open.push((client, next(&mut mux).await));
+    }
+    let mut refused = TcpStream::connect(addr).await.unwrap();
+    refused.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let read = tokio::time::timeout(SOON, refused.read(&mut [0; 1])).await.expect("it is closed");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+
+    let mut peer = TcpStream::connect(addr).await.unwrap();
+    peer.write_all(&[PEER_BYTE]).await.unwrap();
+    assert_eq!(next(&mut mux).await.protocol, Protocol::Peer);
+    open.pop();
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(next(&mut mux).await.protocol, Protocol::Http1);
+}
+
 #[tokio::test(start_paused = true)]
-async fn silent_peers_hold_back_others_only_until_they_are_closed() {
+async fn silent_peers_make_room_for_those_who_come_later() {
     let limits = MuxLimits { pending_max: 2, ..MuxLimits::default() };
-    let (silent_1, server_1) = duplex(8);
-    let (silent_2, server_2) = duplex(8);
+    let (mut silent_1, server_1) = duplex(8);
+    let (mut silent_2, server_2) = duplex(8);
     let (mut client, server_3) = duplex(8);
+    let begun = Instant::now();
     let mut mux = Scripted::mux([Ok(server_1), Ok(server_2), Ok(server_3)], limits);
     client.write_all(&[PEER_BYTE]).await.unwrap();
     next(&mut mux).await;
-    drop((silent_1, silent_2));
+    assert_eq!(silent_1.read(&mut [0; 1]).await.unwrap(), 0, "it is closed");
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody has waited for its time to be over");
+    assert_eq!(silent_2.read(&mut [0; 1]).await.unwrap(), 0, "it is closed when its time is over");
+    assert!(begun.elapsed() >= FIRST_BYTE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use varve_env::Env;
 use varve_gossip::{GossipKeyRing, StartError as GossipStartError};
 use varve_server::{Discovery, FatalError, GossipSettings, Node, NodeConfig, StartError};
@@ -39,8 +40,22 @@ pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let config = ServerConfig::load(&args.flags, variables).map_err(config_failure)?;
     logging::start_server(&config, verbosity)?;
+    raise_open_files_limit();
     let threads = config.worker_threads.unwrap_or_else(worker_threads);
     block_on(Some(threads), serve(config, args.stop_with_stdin))
+}
+
+/// Takes as many open files as the system grants: the usual soft limit is for programs that hand them to `select(2)`.
+fn raise_open_files_limit() {
+    let granted = getrlimit(Resource::Nofile);
+    let Rlimit { current, maximum } = granted;
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(?current, ?maximum, "limit of open files raised"),
+        Err(error) => tracing::warn!(?current, ?maximum, %error, "the limit of open files cannot be raised"),
+    }
 }
 
 async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failure> {

@@ -46,8 +46,8 @@ impl Pki {
         self.0.path(file)
     }
 
-    pub(crate) fn home(&self) -> &Path {
-        self.0.home()
+    pub(crate) fn dir(&self) -> &Path {
+        self.0.dir()
     }
 
     /// What a server is told.

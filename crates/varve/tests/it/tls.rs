@@ -1,6 +1,10 @@
 //! TLS and the policy, with real processes: what works, and what is said where it does not.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::pki::{EXPIRED, NEW, Pki};
 use crate::support::{Server, run, run_with_input, varve, wait_until};
@@ -101,7 +105,7 @@ fn a_context_with_certificates_works_from_any_directory() {
         run(command.args(files))
     };
     create(home.path(), "nowhere").fails(5, "cannot read");
-    create(pki.home(), "here").ok();
+    create(pki.dir(), "here").ok();
     run(&mut at(dir.path(), &["topic", "list"])).ok();
     let shown = run(&mut at(dir.path(), &["context", "show"])).ok();
     for (what, file) in [("ca     ", "ca.pem"), ("cert   ", "root.pem"), ("key    ", "root-key.pem")] {
@@ -113,13 +117,13 @@ fn a_context_with_certificates_works_from_any_directory() {
 
     // As somebody else, with the rest from the context.
     pki.issue_client("nobody", NEW);
-    let mut other = at(pki.home(), &["topic", "create", "events"]);
+    let mut other = at(pki.dir(), &["topic", "create", "events"]);
     other.args(["--tls-cert-file", "nobody.pem", "--tls-key-file", "nobody-key.pem"]);
     run(&mut other).fails(4, "nobody");
-    let mut half = at(pki.home(), &["topic", "list"]);
+    let mut half = at(pki.dir(), &["topic", "list"]);
     run(half.args(["--tls-cert-file", "nobody.pem"]))
         .fails(2, "give --tls-key-file (VARVE_TLS_KEY_FILE) too");
-    let mut mixed = at(pki.home(), &["topic", "list"]);
+    let mut mixed = at(pki.dir(), &["topic", "list"]);
     run(mixed.args(["--tls-cert-file", "nobody.pem", "--tls-key-file", "root-key.pem"]))
         .fails(2, "the key in root-key.pem is not that of the certificate in nobody.pem");
 }
@@ -147,4 +151,45 @@ fn a_server_with_half_of_it_does_not_start() {
     start("", Some(("--node-name", "node-2"))).fails(2, "it is that of node node-1, and this one is node-2");
     pki.allow("p, root, *, prodcue\n");
     start("", None).fails(2, "policy.csv, line 1: \"prodcue\" is no action");
+}
+
+/// Connections of a crowd, and file handles that the test needs for them and for itself.
+const CROWD: usize = 5_000;
+const HANDLES: u64 = CROWD as u64 + 500;
+
+#[test]
+fn a_crowd_that_says_nothing_or_half_of_something_holds_up_nobody() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if maximum.is_some_and(|maximum| maximum < HANDLES) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "NOT RUN: a crowd of {CROWD}: the limit of open files is {maximum:?}"
+        );
+        return;
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let (pki, dir) = (Pki::new(), tempfile::tempdir().unwrap());
+    let server = Server::start_secured(dir.path(), &pki);
+    server.produce(&["events"], b"before\n");
+    let handles = || std::fs::read_dir(format!("/proc/{}/fd", server.process.id())).unwrap().count();
+    let before = handles();
+    let address = server.address.trim_start_matches("varve://");
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let mut one = TcpStream::connect(address).unwrap();
+        if number % 2 == 0 {
+            // It may be closed already: there are too many of them.
+            let _ = one.write_all(b"\x16\x03\x01\x02");
+        }
+        crowd.push(one);
+        if number % 1_000 == 999 {
+            server.produce(&["events"], b"meanwhile\n");
+        }
+    }
+    assert_eq!(
+        server.run(&["consume", "events"]).ok().text(),
+        "before\n".to_owned() + &"meanwhile\n".repeat(5)
+    );
+    wait_until("the crowd is closed", || handles() <= before + 50);
+    assert_eq!(crowd.len(), CROWD, "it was not the crowd that hung up");
 }
