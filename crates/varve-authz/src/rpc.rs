@@ -41,10 +41,11 @@ pub struct RpcRule {
 ///
 /// - Who may list servers learns no more than addresses, which clients need before anything else.
 /// - Of `ListTopics`, only the topics that the caller may describe are answered.
+/// - Of `ProduceStream` each batch is looked at for itself as well.
 /// - `DescribeTopic` with `create_missing` makes a topic only for those who may create it.
 pub const RPCS: &[RpcRule] = &[
     allowed("varve.v1.LogService/Produce", Action::Produce, ObjectOf::Topic),
-    allowed("varve.v1.LogService/ProduceStream", Action::Produce, ObjectOf::Topic),
+    allowed("varve.v1.LogService/ProduceStream", Action::Produce, ObjectOf::SomeTopic),
     allowed("varve.v1.LogService/Consume", Action::Consume, ObjectOf::Topic),
     allowed("varve.v1.LogService/ConsumeStream", Action::Consume, ObjectOf::Topic),
     allowed("varve.v1.LogService/GetTail", Action::Describe, ObjectOf::Topic),

@@ -45,4 +45,4 @@ pub use plan::plan;
 pub use producers::ProducerIdentity;
 pub use settings::{SettingsChange, TopicSettings};
 pub use topic::Topic;
-pub use voters::controller_voters;
+pub use voters::{controller_voters, controller_voters_wanted};

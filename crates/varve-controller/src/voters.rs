@@ -25,6 +25,14 @@ pub fn controller_voters(
     (voters != *current && election.has_quorum(&voters)).then_some(voters)
 }
 
+/// How many voters the controller's group should have at least, with the nodes that run now.
+#[must_use]
+pub fn controller_voters_wanted(metadata: &Metadata, liveness: &Liveness) -> usize {
+    let runs = |node: &&Node| node.is_active() && liveness.is_alive(node.id);
+    let nodes = metadata.nodes().filter(runs).count();
+    if nodes == 0 { 0 } else { odd(nodes.min(CONTROLLER_VOTERS_MAX)) }
+}
+
 struct Election<'a> {
     metadata: &'a Metadata,
     liveness: &'a Liveness,

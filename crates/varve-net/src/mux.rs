@@ -1,15 +1,15 @@
 //! The listener and its accept loop.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use varve_env::Burst;
@@ -120,9 +120,11 @@ impl Acceptor {
                 Ok((stream, peer_addr)) => {
                     (backoff, broken_peers) = (ACCEPT_BACKOFF_MIN, 0);
                     pending.make_room().await;
-                    match Arc::clone(&self.places).try_acquire_owned() {
-                        Ok(place) => pending.spawn(peer_addr, self.admit(stream, peer_addr, place)),
-                        Err(_) => report_refused(&mut refused, peer_addr, self.limits.connections_max),
+                    // Whoever is being told apart has a place among the pending ones, and takes none from nodes.
+                    if self.places.available_permits() == 0 {
+                        report_refused(&mut refused, peer_addr, self.limits.connections_max);
+                    } else {
+                        pending.spawn(peer_addr, self.admit(stream, peer_addr));
                     }
                 }
                 // The peer gave up before it was accepted: nothing is wrong here.
@@ -137,17 +139,12 @@ impl Acceptor {
     }
 
     /// Tells one connection apart and hands it on.
-    fn admit(
-        &self,
-        stream: BoxStream,
-        peer_addr: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    fn admit(&self, stream: BoxStream, peer_addr: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
         let limits = self.limits;
         let ready = self.ready.clone();
         let close = self.close.clone();
         let (tls, strangers) = (self.tls.clone(), Arc::clone(&self.strangers));
-        let client_places = Arc::clone(&self.client_places);
+        let (all, clients) = (Arc::clone(&self.places), Arc::clone(&self.client_places));
         async move {
             let told = tokio::select! {
                 biased;
@@ -159,19 +156,14 @@ impl Acceptor {
                 Err(stranger) => return report_stranger(&strangers, peer_addr, &stranger),
             };
             let of_clients = match protocol {
-                Protocol::Peer => None,
-                Protocol::Http1 | Protocol::Http2 => match client_places.try_acquire_owned() {
-                    Ok(place) => Some(place),
-                    Err(_) => {
-                        return report_stranger(
-                            &strangers,
-                            peer_addr,
-                            &Stranger::TooMany(limits.clients_max()),
-                        );
-                    }
-                },
+                Protocol::Peer => Ok(None),
+                Protocol::Http1 | Protocol::Http2 => clients.try_acquire_owned().map(Some),
             };
-            let places = Places { _of_all: place, _of_clients: of_clients };
+            let (Ok(of_all), Ok(of_clients)) = (all.try_acquire_owned(), of_clients) else {
+                let full = Stranger::TooMany(limits.connections_max);
+                return report_stranger(&strangers, peer_addr, &full);
+            };
+            let places = Places { _of_all: of_all, _of_clients: of_clients };
             let connection = Connection::new(stream, peer_addr, security, close.cancelled_owned(), places);
             // Where nobody takes connections any more this one is closed.
             drop(ready.send(Incoming { protocol, connection }).await);
@@ -197,7 +189,7 @@ impl Pending {
         self.by_age.push_back((peer_addr, self.tasks.spawn(admission)));
     }
 
-    /// Sees to it that one more finds a place: where there is none, whoever has taken longest to tell what it speaks goes.
+    /// Sees to it that one more finds a place: where there is none, one that has not told what it speaks goes.
     /// Those who mean it do so at once, and are not held up by however many that do not.
     async fn make_room(&mut self) {
         while self.tasks.try_join_next().is_some() {}
@@ -205,9 +197,7 @@ impl Pending {
             self.by_age.retain(|(_, task)| !task.is_finished());
         }
         while self.tasks.len() >= self.max {
-            let longest =
-                std::iter::from_fn(|| self.by_age.pop_front()).find(|(_, task)| !task.is_finished());
-            if let Some((peer_addr, task)) = longest {
+            if let Some((peer_addr, task)) = self.next_to_go() {
                 task.abort();
                 if let Some(unreported) = self.evicted.note() {
                     let pending_max = self.max;
@@ -216,6 +206,18 @@ impl Pending {
             }
             self.tasks.join_next().await;
         }
+    }
+
+    /// The oldest of the address that has most: those who send many are in each other's way rather than in that of others.
+    fn next_to_go(&mut self) -> Option<(SocketAddr, AbortHandle)> {
+        self.by_age.retain(|(_, task)| !task.is_finished());
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for (peer_addr, _) in &self.by_age {
+            *counts.entry(peer_addr.ip()).or_default() += 1;
+        }
+        let most = counts.values().max().copied()?;
+        let place = self.by_age.iter().position(|(peer_addr, _)| counts[&peer_addr.ip()] == most)?;
+        self.by_age.remove(place)
     }
 }
 

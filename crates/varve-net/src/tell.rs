@@ -69,7 +69,7 @@ pub(crate) enum Stranger {
     #[error("it wants to speak as a node, and shows no certificate of one")]
     NoPeer,
     /// There are so many clients already.
-    #[error("{0} connections of clients are open, and the rest is kept for nodes")]
+    #[error("of at most {0} connections those for clients are taken")]
     TooMany(usize),
 }
 
@@ -109,6 +109,7 @@ pub(crate) async fn tell(
     let mut first = BytesMut::new();
     let protocol = match alpn {
         Alpn::Peer => Protocol::Peer,
+        // Whoever calls may wait for the first word of this side, which tells it that it is let in.
         Alpn::Http2 => Protocol::Http2,
         Alpn::Http1 => Protocol::Http1,
         Alpn::None => match by_bytes(&mut stream, &mut first, until_told, until_told).await? {

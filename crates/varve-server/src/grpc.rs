@@ -55,7 +55,7 @@ use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
 use crate::limits::{
     CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
-    PRODUCE_BYTES_ARRIVING_MAX, STREAM_WINDOW_BYTES,
+    OPEN_REQUEST_BYTES_MAX, PRODUCE_BYTES_ARRIVING_MAX, REQUEST_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::security::{GuardLayer, Security};
 use crate::topics::{ProducerIds, Topics};
@@ -82,7 +82,8 @@ pub(crate) fn outside(health: &Health) -> Result<Routes, tonic_reflection::serve
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(varve_api::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+        .build_v1()?
+        .max_decoding_message_size(OPEN_REQUEST_BYTES_MAX);
     Ok(Routes::new(health.service()).add_service(reflection))
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
     let book = LogServer::new(book_service::BookApi::new(shared.clone()));
     let arriving = Arc::new(Semaphore::new(PRODUCE_BYTES_ARRIVING_MAX));
     Routes::new(Admission::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
-        .add_service(cluster)
+        .add_service(Admission::new(cluster.max_decoding_message_size(REQUEST_BYTES_MAX), &arriving))
         .add_service(Admission::new(book.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
         .prepare()
 }

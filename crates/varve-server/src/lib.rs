@@ -5,7 +5,7 @@
 //! topics there are, and the handles to their partitions, in `topics`; what makes many nodes one cluster in `cluster`.
 //!
 //! This crate must never know the command line or the configuration's sources: it is given a [`NodeConfig`]. What it does
-//! not have yet: TLS and authorization, metrics, HTTP. Start reading at [`Node`], then `grpc`.
+//! not have yet: metrics, HTTP. Start reading at [`Node`], then `grpc`.
 
 mod cluster;
 mod config;

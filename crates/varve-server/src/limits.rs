@@ -28,6 +28,18 @@ pub const CALLS_PER_CONNECTION_MAX: u32 = 1024;
 /// Largest list of headers taken, in bytes.
 pub const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 
+/// Largest request in bytes but for those that bring records: before anybody has looked at who sends it.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest request in bytes that anyone may send, known or not: of health, and of what services there are.
+pub const OPEN_REQUEST_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a single request may take to arrive.
+pub const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long whoever has said in a handshake that it speaks HTTP/2 may take to begin.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// How long a connection is silent before it is pinged, and how long the answer may take.
 pub const KEEPALIVE: Duration = Duration::from_secs(20);
 

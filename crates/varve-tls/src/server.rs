@@ -71,6 +71,8 @@ struct State {
     call_as_client: Arc<ClientConfig>,
     shown_to_clients: Arc<CertifiedKey>,
     shown_to_peers: Arc<CertifiedKey>,
+    /// No authority of nodes is one of clients too.
+    peers_apart: bool,
     /// What the files held, so that it is seen when they hold something else.
     contents: Contents,
 }
@@ -94,6 +96,14 @@ impl ServerTls {
     /// The first file that is wrong: then all stays as it is.
     pub fn reload(&self) -> Result<(), TlsError> {
         let state = Arc::new(State::read(&self.0.settings)?);
+        if state.peers_apart != self.state().peers_apart {
+            // Who is a node was decided by that when the server was started.
+            return Err(TlsError::Unusable {
+                file: self.0.settings.peer.ca.clone(),
+                reason: "whether nodes have authorities of their own cannot change while the server runs: start it again"
+                    .to_owned(),
+            });
+        }
         *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(())
     }
@@ -127,10 +137,11 @@ impl ServerTls {
         (self.0.settings.peer.cert.clone(), end_entity(&self.state().shown_to_peers))
     }
 
-    /// Whether nodes have an authority of their own, so that whatever it has issued is a node's.
+    /// Whether nodes have an authority of their own, so that whatever it has issued is a node's. What counts are the keys of the
+    /// authorities, and not in which files they stand.
     #[must_use]
     pub fn peers_have_their_own_authority(&self) -> bool {
-        self.0.settings.peer.ca != self.0.settings.server.ca
+        self.state().peers_apart
     }
 
     /// Takes the handshake of a connection that was accepted. The caller bounds the time.
@@ -213,6 +224,9 @@ impl State {
         let shown_to_peers = certified_key(&peer.cert, &peer.key)?;
         let lists = crl.as_ref().map_or(Ok(Vec::new()), |file| revocation_lists(file))?;
         let (client_roots, peer_roots) = (roots(&server.ca)?, roots(&peer.ca)?);
+        let peers_apart = !client_roots.roots.iter().any(|root| {
+            peer_roots.roots.iter().any(|peer| peer.subject_public_key_info == root.subject_public_key_info)
+        });
         let unusable = |file: &PathBuf, reason: &dyn fmt::Display| TlsError::Unusable {
             file: file.clone(),
             reason: reason.to_string(),
@@ -243,6 +257,7 @@ impl State {
             call_as_client,
             shown_to_clients,
             shown_to_peers,
+            peers_apart,
             contents,
         })
     }

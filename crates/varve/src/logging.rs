@@ -12,6 +12,10 @@ use crate::terminal::{stderr_has_color, stderr_is_terminal};
 /// The target of the one event that is always logged: that the server is ready.
 pub(crate) const READY: &str = "varve::ready";
 
+/// Whoever can send a datagram decides how often this says something: what of it matters to an operator we say ourselves. A filter
+/// that names it has it back.
+const DECIDED_BY_STRANGERS: &str = "memberlist_core=off,";
+
 /// What is said of consensus and gossip at `info` is for those who work on them: it comes with any other level. serf warns of
 /// every stop that is no leave, which is how all of ours are.
 const QUIET_LIBRARIES: &str =
@@ -29,7 +33,7 @@ pub(crate) fn start_server(config: &ServerConfig, verbosity: Verbosity) -> Resul
         (false, _) => "trace",
     };
     let level = config.log_level.as_deref().unwrap_or(by_flags);
-    let quiet = if level == "info" { QUIET_LIBRARIES } else { "" };
+    let quiet = if level == "info" { QUIET_LIBRARIES } else { DECIDED_BY_STRANGERS };
     let filter = EnvFilter::try_new(format!("{quiet}{level},{READY}=info"))
         .map_err(|error| Failure::usage(format!("log-level: {level:?} is no filter: {error}")))?;
     let json = match config.log_format {

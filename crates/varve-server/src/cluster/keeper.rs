@@ -1,13 +1,13 @@
 //! What the controller's leader does for the cluster: seats in the controller's group, and replicas where they should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use varve_controller::{Liveness, NodeState, controller_voters, plan};
 use varve_record::NodeId;
-use varve_replica::{GroupError, GroupMembers};
+use varve_replica::{FollowerState, GroupError, GroupMembers};
 
 use super::ClusterView;
 use super::address_book::changed;
@@ -21,10 +21,25 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long one change of the controller's group, or of the metadata, may take before it is tried again.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A node that gossips is reached as long as it has answered the controller's leader so short a time ago.
+const SILENT_MAX: Duration = Duration::from_secs(2);
+
+/// How long a node that gossips may not be reached before it counts as one that does not run: a wrong address, or a firewall
+/// between, must hold up nobody else.
+const UNREACHED_MAX: Duration = Duration::from_secs(5);
+
+/// How long a node that gossips, and has never answered this leader, may take until it counts as gone: nothing waits for it any
+/// more.
+const NEVER_REACHED_MAX: Duration = Duration::from_secs(20);
+
+/// A node that lacks more entries of the controller's log gets no vote yet.
+const VOTER_LAG_MAX: u64 = 1024;
+
 /// Keeps the cluster as it should be while this node leads the controller, for ever. A node that is away for
 /// `replacement_delay` is replaced.
 pub(crate) async fn keep(view: ClusterView, replacement_delay: Duration) {
-    let mut keeper = Keeper { view: view.clone(), absences: Absences::default(), seating: None };
+    let (absences, silences) = (Absences::default(), Absences::default());
+    let mut keeper = Keeper { view: view.clone(), absences, silences, seating: None };
     let (mut metadata, mut presence) = (view.metadata.follow(), view.presence.changes());
     loop {
         metadata.borrow_and_update();
@@ -44,6 +59,8 @@ pub(crate) async fn keep(view: ClusterView, replacement_delay: Duration) {
 struct Keeper {
     view: ClusterView,
     absences: Absences,
+    /// Of those that gossip, who does not answer this leader.
+    silences: Absences,
     /// The change of the controller's group that is under way.
     /// Says whether it was made.
     seating: Option<JoinHandle<bool>>,
@@ -67,18 +84,38 @@ impl Keeper {
         let view = &self.view;
         if view.controller_leader() != Some(view.this()) {
             self.absences = Absences::default();
+            self.silences = Absences::default();
             return;
         }
         let state = view.state();
-        let known = state.0.nodes().map(|node| node.id);
-        let mut liveness = self.absences.note(view.liveness(), known, replacement_delay);
+        let known: BTreeSet<NodeId> = state.0.nodes().map(|node| node.id).collect();
+        let followers = view.metadata.followers();
+        let answers = |node: &NodeId| *node == view.this() || followers.get(node).is_some_and(is_reached);
+        let mut liveness = view.liveness();
+        let gossiping = liveness.alive.clone();
+        let silent = gossiping.iter().copied().filter(|node| !answers(node)).collect();
+        self.silences.note(&silent);
+        for node in self.silences.longer_than(UNREACHED_MAX) {
+            liveness.alive.remove(&node);
+        }
+        let away = known.difference(&liveness.alive).copied().collect();
+        self.absences.note(&away);
+        let has_nothing = |node: &NodeId| followers.get(node).is_none_or(|state| state.matched.is_none());
+        let never_reached = self.silences.longer_than(NEVER_REACHED_MAX).filter(has_nothing);
+        liveness.gone = self.absences.longer_than(replacement_delay).chain(never_reached).collect();
         // A node that is to be taken away, and is away, is not waited for.
         let draining = state.0.nodes().filter(|node| node.state == NodeState::Draining).map(|node| node.id);
         let away: Vec<NodeId> = draining.filter(|node| !liveness.alive.contains(node)).collect();
         liveness.gone.extend(away);
         let members = view.metadata.members();
         if self.seating.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.seating = seat(view, &liveness, &members);
+            let keeps_up = |node: &NodeId| {
+                members.voters.contains(node)
+                    || followers.get(node).is_some_and(|state| is_reached(state) && is_close(state))
+            };
+            let fit = liveness.alive.iter().copied().filter(keeps_up).collect();
+            let fit = Liveness { alive: fit, gone: liveness.gone.clone() };
+            self.seating = seat(view, &gossiping, &fit, &members);
         }
         for command in plan(&state.0, &liveness, &members.voters) {
             tracing::info!(?command, "the controller changes the cluster");
@@ -106,26 +143,35 @@ impl Drop for Keeper {
 struct Absences(BTreeMap<NodeId, Instant>);
 
 impl Absences {
-    /// Adds to who is alive now who has been away for long.
-    fn note(
-        &mut self,
-        mut liveness: Liveness,
-        nodes: impl Iterator<Item = NodeId>,
-        replacement_delay: Duration,
-    ) -> Liveness {
+    /// Takes note of who is away now.
+    fn note(&mut self, away: &BTreeSet<NodeId>) {
         let now = Instant::now();
-        let away = nodes.filter(|node| !liveness.alive.contains(node));
-        let away: BTreeMap<_, _> =
-            away.map(|node| (node, self.0.get(&node).copied().unwrap_or(now))).collect();
-        self.0 = away;
-        let long = self.0.iter().filter(|(_, since)| now.duration_since(**since) >= replacement_delay);
-        liveness.gone = long.map(|(node, _)| *node).collect();
-        liveness
+        let since = |node: &NodeId| (*node, self.0.get(node).copied().unwrap_or(now));
+        self.0 = away.iter().map(since).collect();
+    }
+
+    fn longer_than(&self, time: Duration) -> impl Iterator<Item = NodeId> {
+        let long = self.0.iter().filter(move |(_, since)| since.elapsed() >= time);
+        long.map(|(node, _)| *node)
     }
 }
 
-/// Begins the next change of the controller's group, if one is due: newcomers learn, the gone go, and as many vote as should.
-fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Option<JoinHandle<bool>> {
+fn is_reached(follower: &FollowerState) -> bool {
+    follower.silent_for.is_some_and(|silent| silent < SILENT_MAX)
+}
+
+fn is_close(follower: &FollowerState) -> bool {
+    follower.matched.is_some() && follower.lag_entries <= VOTER_LAG_MAX
+}
+
+/// Begins the next change of the controller's group, if one is due: newcomers learn, the gone go, and as many vote as should of
+/// those that are `fit` to.
+fn seat(
+    view: &ClusterView,
+    gossiping: &BTreeSet<NodeId>,
+    fit: &Liveness,
+    members: &GroupMembers,
+) -> Option<JoinHandle<bool>> {
     if members.changing {
         return None;
     }
@@ -136,9 +182,9 @@ fn seat(view: &ClusterView, liveness: &Liveness, members: &GroupMembers) -> Opti
         .0
         .nodes()
         .map(|node| node.id)
-        .find(|node| belongs(*node) && !is_member(node) && liveness.alive.contains(node));
+        .find(|node| belongs(*node) && !is_member(node) && gossiping.contains(node));
     let leaver = members.learners.iter().copied().find(|node| !belongs(*node));
-    let voters = controller_voters(&state.0, liveness, &members.voters);
+    let voters = controller_voters(&state.0, fit, &members.voters);
     let due = newcomer.is_some() || leaver.is_some() || voters.is_some();
     let metadata = view.metadata.clone();
     let change = async move {

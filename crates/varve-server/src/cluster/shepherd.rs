@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
@@ -235,9 +236,9 @@ impl Drop for Shepherd {
 /// Makes these nodes the group's voters: those who are new learn first, then all change at once.
 async fn rearrange(this: NodeId, partition: &Partition, wanted: &BTreeSet<NodeId>) -> Result<(), GroupError> {
     let members = partition.members()?;
-    for node in wanted.iter().filter(|node| !members.voters.contains(*node)) {
-        partition.add_learner(*node).await?;
-    }
+    // At the same time: one that cannot be reached keeps none from getting its copy.
+    let newcomers = wanted.iter().filter(|node| !members.voters.contains(*node));
+    try_join_all(newcomers.map(|node| partition.add_learner(*node))).await?;
     if !wanted.contains(&this) {
         // Who stays goes on with it, so that nobody has to wait for an election.
         let mut refusal = None;

@@ -1,8 +1,9 @@
-//! What may be on its way in, of single appends.
+//! What may be on its way in.
 //!
 //! A call's message is kept until all of it is there, and only then the call is looked at. So many calls that arrive at the same
 //! time are so many messages in memory, whatever becomes of them. Here each asks for room for as much as its first bytes say
-//! that it is, and is refused at once where there is none: before it is sent, for the most part.
+//! that it is, and is refused at once where there is none: before it is sent, for the most part. Requests that bring no records
+//! are small, and no single request may take for ever to arrive.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
@@ -18,13 +20,16 @@ use tonic::server::NamedService;
 use varve_api::limits::MESSAGE_BYTES_MAX;
 
 use crate::error::overloaded;
+use crate::limits::{ARRIVAL_TIMEOUT, REQUEST_BYTES_MAX};
 
 /// How a path ends that single appends are sent to.
 const PRODUCE: &str = "/Produce";
+/// How one ends whose requests are a stream of appends, which bounds itself.
+const PRODUCE_STREAM: &str = "/ProduceStream";
 /// Where a message's first bytes say how long it is, behind one that says whether it is compressed.
 const LENGTH: std::ops::Range<usize> = 1..5;
 
-/// A service whose single appends are admitted one by one.
+/// A service whose requests are admitted one by one.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission<S> {
     inner: S,
@@ -52,25 +57,43 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Admission
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if !request.uri().path().ends_with(PRODUCE) {
+        let path = request.uri().path();
+        if path.ends_with(PRODUCE_STREAM) {
             return self.inner.call(request);
         }
-        let room = Arc::clone(&self.room);
-        self.inner.call(request.map(|body| Body::new(Arriving { body, room, held: None })))
+        let room = path.ends_with(PRODUCE).then(|| Arc::clone(&self.room));
+        let deadline = Box::pin(sleep(ARRIVAL_TIMEOUT));
+        self.inner.call(request.map(|body| Body::new(Arriving { body, room, deadline, admission: None })))
     }
 }
 
 /// A message on its way. Its room is given back when it is there, and taken over.
 struct Arriving {
     body: Body,
-    room: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    /// Where it brings records: the room for all of those.
+    room: Option<Arc<Semaphore>>,
+    deadline: Pin<Box<Sleep>>,
+    /// What it was let in with, once it has begun.
+    admission: Option<Option<OwnedSemaphorePermit>>,
 }
 
 impl Arriving {
-    fn admit(&self, first: &[u8]) -> Result<OwnedSemaphorePermit, Status> {
-        let room = Arc::clone(&self.room).try_acquire_many_owned(announced_bytes(first));
-        room.map_err(|_| overloaded("produce-bytes-arriving", "too many batches are on their way").into())
+    fn admit(&self, first: &[u8]) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        let bytes = announced_bytes(first);
+        match &self.room {
+            Some(room) => match Arc::clone(room).try_acquire_many_owned(bytes) {
+                Ok(held) => Ok(Some(held)),
+                Err(_) => {
+                    Err(overloaded("produce-bytes-arriving", "too many batches are on their way").into())
+                }
+            },
+            None if first.len() >= LENGTH.end && bytes as usize > REQUEST_BYTES_MAX => {
+                Err(Status::out_of_range(format!(
+                    "the request has {bytes} bytes, and one that brings no records may have {REQUEST_BYTES_MAX}"
+                )))
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -82,11 +105,16 @@ impl HttpBody for Arriving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            ready!(self.deadline.as_mut().poll(cx));
+            let seconds = ARRIVAL_TIMEOUT.as_secs();
+            let late = format!("the request has not arrived within {seconds} s");
+            return Poll::Ready(Some(Err(Status::deadline_exceeded(late))));
+        };
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
-        if let (Some(first), None) = (data, &self.held) {
+        if let (Some(first), None) = (data, &self.admission) {
             match self.admit(first) {
-                Ok(held) => self.held = Some(held),
+                Ok(held) => self.admission = Some(held),
                 Err(refused) => return Poll::Ready(Some(Err(refused))),
             }
         }

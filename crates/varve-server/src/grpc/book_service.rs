@@ -24,7 +24,8 @@ use crate::limits::AWAY_TIMEOUT;
 use crate::security::Call;
 use crate::topics::{NewTopic, Topic};
 
-/// The topic that the book's service is about. It is made when it is first used.
+/// The topic that the book's service is about. It is made when it is first used, whatever `auto-create-topics` says: the service
+/// has no other call for it.
 const TOPIC: &str = "default";
 
 /// The plain service.
@@ -38,9 +39,11 @@ impl BookApi {
         Self { shared }
     }
 
-    async fn topic(&self) -> Result<Arc<Topic>, ApiError> {
+    /// The topic, made first where there is none and the caller may make it.
+    async fn topic(&self, call: &Call) -> Result<Arc<Topic>, ApiError> {
         match self.shared.topics.get(TOPIC).await {
             Err(error) if error.reason == Reason::TopicNotFound => {
+                call.authorize(Action::Create, TOPIC).await?;
                 let new = NewTopic { partitions: Some(1), ..NewTopic::named(TopicName::new(TOPIC)?) };
                 self.shared.topics.ensure(new).await
             }
@@ -53,7 +56,7 @@ impl BookApi {
         request: log_v1::ProduceRequest,
         call: &Call,
     ) -> Result<log_v1::ProduceResponse, ApiError> {
-        self.topic().await?;
+        self.topic(call).await?;
         let intake = Intake::new(&self.shared);
         let produced = intake.produce(&self.shared, produce_request(request), call).await?;
         Ok(log_v1::ProduceResponse { offset: produced.first_offset.unwrap_or_default() })
@@ -61,7 +64,7 @@ impl BookApi {
 
     async fn consume_one(&self, offset: u64, call: &Call) -> Result<log_v1::ConsumeResponse, ApiError> {
         let request = consume_request(offset, Some(1));
-        let mut session = match self.session(request, BeyondTail::Refuse, call.may_forward()).await? {
+        let mut session = match self.session(request, BeyondTail::Refuse, call).await? {
             Reader::Here(session) => session,
             Reader::There(away) => return self.consume_there(offset, call, &away).await,
         };
@@ -94,10 +97,10 @@ impl BookApi {
         &self,
         request: v1::ConsumeRequest,
         beyond_tail: BeyondTail,
-        forward: bool,
+        call: &Call,
     ) -> Result<Reader, ApiError> {
-        let topic = self.topic().await?;
-        Ok(match self.shared.to_reader(&topic, 0, Errand::new(forward)).await? {
+        let topic = self.topic(call).await?;
+        Ok(match self.shared.to_reader(&topic, 0, Errand::new(call.may_forward())).await? {
             Route::Here(partition) => {
                 let session = Session::open(&self.shared, topic, partition, request, beyond_tail).await?;
                 Reader::Here(Box::new(session))
@@ -108,10 +111,17 @@ impl BookApi {
 
     /// The servers, with the one that leads the book's log as the leader.
     async fn servers(&self) -> Result<log_v1::GetServersResponse, ApiError> {
-        let topic = self.topic().await?;
-        let leader = match self.shared.to_leader(&topic, 0, Errand::new(true)).await? {
-            Route::Here(_) => self.shared.view.this(),
-            Route::There(away) => away.node,
+        let view = &self.shared.view;
+        let leader = match self.shared.topics.get(TOPIC).await {
+            Ok(topic) => match self.shared.to_leader(&topic, 0, Errand::new(true)).await? {
+                Route::Here(_) => view.this(),
+                Route::There(away) => away.node,
+            },
+            // It is made by the first call that uses it. Any server takes that.
+            Err(error) if error.reason == Reason::TopicNotFound => {
+                view.controller_leader().unwrap_or_else(|| view.this())
+            }
+            Err(error) => return Err(error),
         };
         let server = |server: v1::Server| log_v1::Server {
             is_leader: server.id == leader.get(),
@@ -159,21 +169,19 @@ impl Log for BookApi {
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
         // As in the book, a stream waits for its first record wherever that will be.
         let (offset, call) = (request.get_ref().offset, Call::of(&request));
-        let session =
-            match self.session(consume_request(offset, None), BeyondTail::Wait, call.may_forward()).await {
-                Ok(Reader::Here(session)) => *session,
-                Ok(Reader::There(away)) => {
-                    let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
-                    let answers =
-                        book.consume_stream(call.hand_on(log_v1::ConsumeRequest { offset })).boxed().await;
-                    let answers =
-                        answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
-                    let answers = answers
-                        .map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
-                    return Ok(Response::new(answers.boxed()));
-                }
-                Err(error) => return Err(status(error)),
-            };
+        let session = match self.session(consume_request(offset, None), BeyondTail::Wait, &call).await {
+            Ok(Reader::Here(session)) => *session,
+            Ok(Reader::There(away)) => {
+                let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
+                let answers =
+                    book.consume_stream(call.hand_on(log_v1::ConsumeRequest { offset })).boxed().await;
+                let answers = answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
+                let answers =
+                    answers.map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
+                return Ok(Response::new(call.while_allowed(Action::Consume, TOPIC, answers).await));
+            }
+            Err(error) => return Err(status(error)),
+        };
         let events = follow::stream(session, None, self.shared.drain.clone(), &self.shared.read_ahead);
         let responses = events.flat_map(|event| {
             let responses = match event {
@@ -190,8 +198,8 @@ impl Log for BookApi {
         &self,
         request: Request<Streaming<log_v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        self.topic().await.map_err(status)?;
         let call = Call::of(&request);
+        self.topic(&call).await.map_err(status)?;
         let batches = request.into_inner().enumerate().map(|(place, message)| {
             message.map(|message| Numbered { request_id: place as u64, batch: produce_request(message) })
         });

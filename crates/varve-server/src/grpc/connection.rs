@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 use varve_net::Connection;
 
-use crate::limits::CONNECTION_AGE_GRACE;
+use crate::limits::{CONNECTION_AGE_GRACE, SILENCE_MAX};
 use crate::security::Caller;
 
 /// A connection that speaks HTTP/2.
@@ -20,6 +20,8 @@ pub(crate) struct GrpcConnection {
     caller: Caller,
     /// When it ends, whatever is under way.
     end: Option<Pin<Box<Sleep>>>,
+    /// When it ends unless the other side has said something.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl GrpcConnection {
@@ -27,7 +29,7 @@ impl GrpcConnection {
     /// later it ends: streams may go on for ever, and certificates are looked at in handshakes alone.
     pub(crate) fn new(connection: Connection, caller: Caller, age_max: Option<Duration>) -> Self {
         let end = age_max.map(|age_max| Box::pin(sleep(age_max + CONNECTION_AGE_GRACE)));
-        Self { connection, caller, end }
+        Self { connection, caller, end, silence: Some(Box::pin(sleep(SILENCE_MAX))) }
     }
 
     fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
@@ -49,7 +51,13 @@ impl AsyncRead for GrpcConnection {
         if this.has_ended(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut this.connection).poll_read(cx, buf)
+        let read = Pin::new(&mut this.connection).poll_read(cx, buf);
+        if read.is_ready() {
+            this.silence = None;
+        } else if this.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

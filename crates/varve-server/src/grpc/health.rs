@@ -4,6 +4,8 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use crate::limits::OPEN_REQUEST_BYTES_MAX;
+
 /// The names that can be asked for. The empty one says that the process answers; the others, that what they name is
 /// served.
 const ALIVE: &str = "";
@@ -23,6 +25,7 @@ impl Health {
 
     pub(crate) fn service(&self) -> HealthServer<HealthService> {
         HealthServer::new(HealthService::from_health_reporter(self.0.clone()))
+            .max_decoding_message_size(OPEN_REQUEST_BYTES_MAX)
     }
 
     pub(crate) async fn ready(&self) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use futures::stream;
 use varve_api::v1;
-use varve_controller::{Health, Metadata};
+use varve_controller::{Health, Metadata, controller_voters_wanted};
 use varve_record::{NodeId, PartitionId};
 
 use super::Shared;
@@ -20,14 +20,22 @@ const PROBLEMS_MAX: usize = 100;
 /// How the cluster is; `forward` says whether the other servers may be asked.
 pub(crate) async fn of(shared: &Shared, forward: bool) -> v1::GetClusterHealthResponse {
     let mut servers = vec![own(shared).await];
+    let mut silent = Vec::new();
     if forward {
-        servers.extend(others(shared).await);
+        let others = others(shared).await;
+        servers.extend(others.answers);
+        silent = others.silent;
     }
     let view = &shared.view;
-    let state = view.state();
-    let health = state.0.health(&view.liveness());
+    let (state, liveness) = (view.state(), view.liveness());
+    let health = state.0.health(&liveness);
     let leader = view.controller_leader();
-    let problems = Problems { metadata: &state.0, health: &health, servers: &servers }.all(leader);
+    let (voters, wanted) =
+        (view.metadata.members().voters.len(), controller_voters_wanted(&state.0, &liveness));
+    let few_voters = (voters < wanted).then_some((voters, wanted));
+    let problems =
+        Problems { metadata: &state.0, health: &health, servers: &servers, silent: &silent, few_voters };
+    let problems = problems.all(leader);
     let warnings = warnings(&state.0, &health);
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     v1::GetClusterHealthResponse {
@@ -59,22 +67,35 @@ async fn own(shared: &Shared) -> v1::ServerHealth {
     }
 }
 
-/// What the others that are alive know alone. Whoever does not answer in time is left out: that it is not alive is for gossip to
-/// say.
-async fn others(shared: &Shared) -> Vec<v1::ServerHealth> {
+/// What the others have told.
+struct Others {
+    answers: Vec<v1::ServerHealth>,
+    /// Those that gossip and did not answer in time, each with the address at which it was asked.
+    silent: Vec<(NodeId, String)>,
+}
+
+/// What the others that are alive know alone.
+async fn others(shared: &Shared) -> Others {
     let view = &shared.view;
     let others = view.alive().into_iter().filter(|node| *node != view.this());
-    let addrs: Vec<String> = others.filter_map(|node| view.addresses.rpc_addr(node)).collect();
-    let asked = stream::iter(addrs).map(|addr| async move {
-        let mut cluster = shared.forwarder.cluster(&addr).ok()?;
-        let request = unforwarded_for(v1::GetClusterHealthRequest {}, COLLEAGUE_TIMEOUT);
-        let answer = tokio::time::timeout(COLLEAGUE_TIMEOUT, cluster.get_cluster_health(request)).await;
-        Some(answer.ok()?.ok()?.into_inner().servers)
+    let addrs: Vec<_> = others.filter_map(|node| Some((node, view.addresses.rpc_addr(node)?))).collect();
+    let asked = stream::iter(addrs).map(|(node, addr)| async move {
+        let asked = async {
+            let mut cluster = shared.forwarder.cluster(&addr).ok()?;
+            let request = unforwarded_for(v1::GetClusterHealthRequest {}, COLLEAGUE_TIMEOUT);
+            Some(cluster.get_cluster_health(request).await.ok()?.into_inner().servers)
+        };
+        let answer = tokio::time::timeout(COLLEAGUE_TIMEOUT, asked).await;
+        answer.ok().flatten().ok_or((node, addr))
     });
-    let answers: Vec<_> = asked.buffer_unordered(COLLEAGUES_ASKED_AT_ONCE).collect().await;
-    let by_id: BTreeMap<u64, v1::ServerHealth> =
-        answers.into_iter().flatten().flatten().map(|server| (server.id, server)).collect();
-    by_id.into_values().collect()
+    let (mut by_id, mut silent) = (BTreeMap::new(), BTreeMap::new());
+    for answer in asked.buffer_unordered(COLLEAGUES_ASKED_AT_ONCE).collect::<Vec<_>>().await {
+        match answer {
+            Ok(servers) => by_id.extend(servers.into_iter().map(|server| (server.id, server))),
+            Err((node, addr)) => drop(silent.insert(node, addr)),
+        }
+    }
+    Others { answers: by_id.into_values().collect(), silent: silent.into_iter().collect() }
 }
 
 /// What is wrong, in words.
@@ -82,6 +103,10 @@ struct Problems<'a> {
     metadata: &'a Metadata,
     health: &'a Health,
     servers: &'a [v1::ServerHealth],
+    /// Who gossips and does not answer, and where it was asked.
+    silent: &'a [(NodeId, String)],
+    /// How many vote in the controller's group, and how many should, where those are more.
+    few_voters: Option<(usize, usize)>,
 }
 
 impl Problems<'_> {
@@ -95,6 +120,14 @@ impl Problems<'_> {
         };
         problems.extend(parts(&health.leaderless.first, "has no leader at present"));
         problems.extend(health.failed.iter().map(|node| format!("{} is not alive", self.server(*node))));
+        problems.extend(
+            self.silent
+                .iter()
+                .map(|(node, addr)| format!("{} runs, and does not answer at {addr}", self.server(*node))),
+        );
+        problems.extend(self.few_voters.map(|(voters, wanted)| {
+            format!("{voters} of the {wanted} servers vote in the controller that should")
+        }));
         let lost = "lost its data and is being replaced";
         problems.extend(health.lost.iter().map(|node| format!("{} {lost}", self.server(*node))));
         problems.extend(self.full());

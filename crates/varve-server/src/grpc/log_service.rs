@@ -94,7 +94,7 @@ impl LogApi {
                     let answers = answered(log.consume_stream(call.hand_on(request)).boxed().await, &away)?;
                     let answers = answers
                         .map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
-                    return Ok(answers.boxed());
+                    return Ok(call.while_allowed(Action::Consume, &name, answers).await);
                 }
             };
         let read = request.read.unwrap_or_default();

@@ -48,8 +48,11 @@ impl PeerRule {
             (Some(uri), Some(cluster)) => {
                 Err(format!("it is that of a node of cluster {}, and this one is of {cluster}", uri.cluster))
             }
-            // Where nodes have an authority of their own, what it has issued is enough.
-            (None, _) if self.own_authority => Ok(None),
+            // Where nodes have an authority of their own, what it has issued is enough, unless they name their cluster.
+            (None, None) if self.own_authority => Ok(None),
+            (None, Some(cluster)) if self.own_authority => {
+                Err(format!("it names no node, and that of this one is of cluster {cluster}"))
+            }
             (Some(uri), None) if self.own_authority => Err(format!(
                 "it is that of a node of cluster {}, and that of this node names no cluster",
                 uri.cluster

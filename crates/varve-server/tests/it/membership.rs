@@ -8,7 +8,9 @@ use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 use varve_env::disk::FaultyDisk;
 
-use crate::support::{TOPIC, record, within};
+use varve_server::{Node, NodeConfig};
+
+use crate::support::{TOPIC, env_on, record, within};
 use crate::test_cluster::{LOOK, TestCluster, until};
 
 fn topic(name: &str, partitions: u32) -> v1::CreateTopicRequest {
@@ -237,4 +239,44 @@ async fn a_cluster_grows_to_five_and_shrinks_to_three_while_it_is_produced_to() 
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_gossips_and_cannot_be_reached_holds_up_no_other() {
+    let mut cluster = TestCluster::start(1).await;
+    cluster.create_topic(topic(TOPIC, 1)).await;
+    cluster.produce(1, "kept").await;
+    let nowhere = "127.0.0.1:1".to_owned();
+    let settings = NodeConfig { advertise_addr: Some(nowhere.clone()), ..cluster.settings(2) };
+    let unreached = tokio::spawn(Node::start(env_on(&FaultyDisk::new(2)), settings));
+    until(async || {
+        let servers = cluster.servers().await;
+        (servers.len() == 2, servers)
+    })
+    .await;
+    cluster.join(3).await;
+    cluster.join(4).await;
+    let sound: Vec<u64> = [1, 3, 4].map(|number| cluster.member(number).id()).into();
+    until(async || {
+        let servers = cluster.servers().await;
+        let voters: Vec<u64> =
+            servers.iter().filter(|server| server.controller_voter).map(|server| server.id).collect();
+        (voters == sound, servers)
+    })
+    .await;
+    until(async || {
+        let partition = cluster.describe(TOPIC).await.partitions[0].clone();
+        let mut replicas = partition.replicas.clone();
+        replicas.sort_unstable();
+        (replicas == sound && partition.leaving.is_empty(), partition)
+    })
+    .await;
+    let health = cluster.health(3).await;
+    let says_so =
+        health.problems.iter().any(|problem| problem.contains("node-2") && problem.contains(&nowhere));
+    assert!(says_so, "{health:?}");
+    cluster.crash(1).await;
+    cluster.produce(3, "new").await;
+    assert_eq!(cluster.values(4, 2).await, ["kept", "new"]);
+    unreached.abort();
 }

@@ -13,13 +13,17 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use varve_api::error::{ApiError, Reason, meta};
 use varve_api::headers;
+use varve_api::log_v1;
+use varve_api::log_v1::log_client::LogClient;
 use varve_api::v1;
 use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_api::v1::produce_stream_response::Result as StreamResult;
-use varve_authz::{RPCS, Requirement};
+use varve_authz::{Action, RPCS, Requirement};
 use varve_env::disk::FaultyDisk;
 use varve_env::{Env, SeededEntropy, net::TcpNetwork};
 use varve_gossip::{MemoryNetwork, Tags};
@@ -152,6 +156,109 @@ async fn every_call_is_taken_of_those_who_may_make_it_and_of_nobody_else() {
     within(peer.join_cluster(itself)).await.unwrap();
     assert_eq!(code_of(&unknown, "varve.v1.LogService/NoSuchCall").await, Code::Unauthenticated);
     assert_eq!(code_of(&root, "varve.v1.LogService/NoSuchCall").await, Code::Unimplemented);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_asks_for_its_own_action_and_for_no_other() {
+    let certificates = Certificates::new();
+    let mut policy = "p, root, *, *\n".to_owned();
+    for action in Action::ALL {
+        policy += &format!("p, only-{action}, *, {action}\n");
+        let others = Action::ALL.into_iter().filter(|other| *other != action);
+        policy.extend(others.map(|other| format!("p, all-but-{action}, *, {other}\n")));
+    }
+    certificates.write("policy.csv", &policy);
+    let node = secured(&certificates).await;
+    let root = within(connect(&addr(&node), certificates.client("root"))).await.unwrap();
+    // The book's topic is there: to make it would be another action.
+    assert_eq!(code_of(&root, "log.v1.Log/Produce").await, Code::Ok);
+    for rule in RPCS {
+        let Requirement::Allowed(action, _) = rule.requirement else { continue };
+        let calls = async |subject: String| {
+            let channel = within(connect(&addr(&node), certificates.client(&subject))).await.unwrap();
+            code_of(&channel, rule.method).await
+        };
+        let only = calls(format!("only-{action}")).await;
+        assert!(!matches!(only, Code::Unauthenticated | Code::PermissionDenied), "{rule:?}: {only}");
+        // Whoever may do another thing to a topic may see it too.
+        let implied = action == Action::Describe;
+        let without = calls(format!("all-but-{action}")).await;
+        assert!(implied || without == Code::PermissionDenied, "{rule:?}: {without}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_no_nodes_though_their_authority_stands_in_two_files() {
+    let certificates = Certificates::new();
+    let ca = std::fs::read_to_string(certificates.path("ca.pem")).unwrap();
+    certificates.write("peer-ca.pem", &ca);
+    let mut settings = config();
+    certificates.secure(&mut settings);
+    settings.security.as_mut().unwrap().tls.peer.ca = certificates.path("peer-ca.pem");
+    let node = within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await.unwrap();
+    let mut nobody = cluster(&node, certificates.client("nobody")).await;
+    let create = || v1::CreateTopicRequest { name: TOPIC.to_owned(), ..Default::default() };
+    refused(within(nobody.create_topic(create())).await, Reason::PermissionDenied);
+    let join = v1::JoinClusterRequest { name: "nobody".to_owned(), ..Default::default() };
+    refused(within(nobody.join_cluster(join)).await, Reason::PermissionDenied);
+    let mut root = cluster(&node, certificates.client("root")).await;
+    within(root.create_topic(create())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_small_but_for_those_that_bring_records() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let anonymous = varve_tls::ClientTls::anonymous(certificates.path("ca.pem"), None).unwrap();
+    let unknown = within(connect_with(&addr(&node), anonymous)).await.unwrap();
+    let mut health = HealthClient::new(unknown);
+    let service = "x".repeat(varve_server::OPEN_REQUEST_BYTES_MAX);
+    let large = within(health.check(HealthCheckRequest { service })).await.unwrap_err();
+    assert_eq!(large.code(), Code::OutOfRange, "{large}");
+    let mut root = log(&node, certificates.client("root")).await;
+    let topic = "x".repeat(varve_server::REQUEST_BYTES_MAX);
+    let large = within(root.get_tail(v1::GetTailRequest { topic, ..Default::default() })).await.unwrap_err();
+    assert_eq!(large.code(), Code::OutOfRange, "{large}");
+    // Names of topics, in what is small enough.
+    for name in ["../../etc/passwd".to_owned(), "x".repeat(10_000), "a\0b".to_owned()] {
+        let tail = v1::GetTailRequest { topic: name.clone(), ..Default::default() };
+        refused(within(root.get_tail(tail)).await, Reason::InvalidTopicName);
+        let mut nobody = log(&node, certificates.client("nobody")).await;
+        let denied = refused(
+            within(nobody.consume(v1::ConsumeRequest { topic: name, ..consume_from(0) })).await,
+            Reason::PermissionDenied,
+        );
+        assert!(denied.message.len() < 1_000, "{denied}");
+    }
+    // Headers over the limit end the call, and nothing else.
+    let mut request =
+        tonic::Request::new(v1::GetTailRequest { topic: TOPIC.to_owned(), ..Default::default() });
+    let long = "x".repeat(varve_server::HEADERS_BYTES_MAX as usize);
+    request.metadata_mut().insert("x-long", long.parse().unwrap());
+    within(root.get_tail(request)).await.unwrap_err();
+    let mut again = cluster(&node, certificates.client("root")).await;
+    within(again.get_servers(v1::GetServersRequest {})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_books_topic_is_made_only_by_those_who_may() {
+    let certificates = Certificates::new();
+    certificates.write("policy.csv", "p, root, *, *\np, user, default, produce\np, user, default, consume\n");
+    let node = secured(&certificates).await;
+    let channel = within(connect(&addr(&node), certificates.client("user"))).await.unwrap();
+    let mut user = LogClient::new(channel);
+    let servers = within(user.get_servers(log_v1::GetServersRequest {})).await.unwrap().into_inner().servers;
+    assert!(servers.len() == 1 && servers[0].is_leader, "{servers:?}");
+    let produce = || log_v1::ProduceRequest { record: Some(log_v1::Record::default()) };
+    let denied = refused(within(user.produce(produce())).await, Reason::PermissionDenied);
+    assert_eq!(denied.metadata.get(meta::ACTION).map(String::as_str), Some("create"), "{denied}");
+    refused(within(user.consume(log_v1::ConsumeRequest { offset: 0 })).await, Reason::PermissionDenied);
+    let mut root = cluster(&node, certificates.client("root")).await;
+    let listed = within(root.list_topics(v1::ListTopicsRequest::default())).await.unwrap().into_inner();
+    assert_eq!(listed.topics.len(), 0, "{listed:?}");
+    let channel = within(connect(&addr(&node), certificates.client("root"))).await.unwrap();
+    within(LogClient::new(channel).produce(produce())).await.unwrap();
+    within(user.produce(produce())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

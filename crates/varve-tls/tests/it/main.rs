@@ -82,6 +82,21 @@ async fn what_a_nodes_authority_has_issued_is_told_from_what_a_clients_has() {
     }
 }
 
+#[test]
+fn an_authority_in_two_files_is_one() {
+    let (pki, nodes) = (TestPki::new("authority"), TestPki::new("nodes"));
+    pki.write("copy.pem", pki.authority().certificate_pem());
+    let peer = TlsFiles { ca: pki.path("copy.pem"), ..settings(&pki).peer };
+    let server = ServerTls::open(ServerTlsSettings { peer, ..settings(&pki) }).unwrap();
+    assert!(!server.peers_have_their_own_authority());
+    server.reload().unwrap();
+    // What makes somebody a node does not change under those who are connected.
+    pki.write("copy.pem", nodes.authority().certificate_pem());
+    let error = server.reload().unwrap_err().to_string();
+    assert!(error.contains("copy.pem") && error.contains("start it again"), "{error}");
+    assert!(!server.peers_have_their_own_authority());
+}
+
 #[tokio::test]
 async fn a_list_that_revokes_or_has_ended_keeps_out_and_says_so() {
     let pki = TestPki::new("authority");

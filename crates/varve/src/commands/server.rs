@@ -40,25 +40,42 @@ pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let config = ServerConfig::load(&args.flags, variables).map_err(config_failure)?;
     logging::start_server(&config, verbosity)?;
-    raise_open_files_limit();
+    let files_max = raise_open_files_limit();
     let threads = config.worker_threads.unwrap_or_else(worker_threads);
-    block_on(Some(threads), serve(config, args.stop_with_stdin))
+    block_on(Some(threads), serve(config, files_max, args.stop_with_stdin))
 }
 
-/// Takes as many open files as the system grants: the usual soft limit is for programs that hand them to `select(2)`.
-fn raise_open_files_limit() {
-    let granted = getrlimit(Resource::Nofile);
-    let Rlimit { current, maximum } = granted;
+/// Takes as many open files as the system grants, and gives how many that is, if there is a limit: the usual soft limit is for
+/// programs that hand them to `select(2)`.
+fn raise_open_files_limit() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
-        return;
+        return current;
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => tracing::debug!(?current, ?maximum, "limit of open files raised"),
-        Err(error) => tracing::warn!(?current, ?maximum, %error, "the limit of open files cannot be raised"),
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::warn!(?current, ?maximum, %error, "the limit of open files cannot be raised");
+            current
+        }
     }
 }
 
-async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failure> {
+/// Leaves half of the files that may be open to the log: no number of connections is to keep it from its own.
+fn leave_files_to_the_log(config: &mut NodeConfig, files_max: Option<u64>) {
+    let Some(half) = files_max.and_then(|files| usize::try_from(files / 2).ok()) else { return };
+    let limits = &mut config.listener;
+    if half < limits.connections_max {
+        tracing::warn!(
+            open_files_max = files_max,
+            connections_max = half,
+            "few files may be open, so that fewer connections are taken: raise the limit (ulimit -n, LimitNOFILE)"
+        );
+        limits.connections_max = half.max(1);
+    }
+}
+
+async fn serve(config: ServerConfig, files_max: Option<u64>, stop_with_stdin: bool) -> Result<(), Failure> {
     // Before the node starts, so that a stop while it starts is heard.
     let mut interrupt = Interrupt::install(1)?;
     let mut hangups = hangups()?;
@@ -66,7 +83,8 @@ async fn serve(config: ServerConfig, stop_with_stdin: bool) -> Result<(), Failur
         interrupt = interrupt.or_end_of_stdin();
     }
     let data_dir = config.data_dir.clone();
-    let config = node_config(config)?;
+    let mut config = node_config(config)?;
+    leave_files_to_the_log(&mut config, files_max);
     let node = tokio::select! {
         biased;
         () = interrupt.wait() => return Ok(()),
