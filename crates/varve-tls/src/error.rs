@@ -42,6 +42,14 @@ pub enum TlsError {
         /// Why not.
         reason: String,
     },
+    /// A key that every user of the machine may read, or write.
+    #[error("{} may be read by others (mode {mode:04o}): run `chmod o= {}`", file.display(), file.display())]
+    Shared {
+        /// The file of the key.
+        file: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The key is not that of the certificate.
     #[error("the key in {} is not that of the certificate in {}", key.display(), cert.display())]
     KeyMismatch {

@@ -21,6 +21,20 @@ pub struct TlsFiles {
     pub ca: PathBuf,
 }
 
+/// A key's bytes; an error where they are no secret. Its group may read it: a server that is started for many is.
+pub(crate) fn read_key(file: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let failed = |source| TlsError::Read { file: file.to_owned(), source: Arc::new(source) };
+        let mode = std::fs::metadata(file).map_err(failed)?.permissions().mode() & 0o7777;
+        if mode & 0o007 != 0 {
+            return Err(TlsError::Shared { file: file.to_owned(), mode });
+        }
+    }
+    read(file)
+}
+
 /// A file's bytes, which are gone from memory when they are dropped: it may hold a key.
 pub(crate) fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let failed = |source| TlsError::Read { file: file.to_owned(), source: Arc::new(source) };

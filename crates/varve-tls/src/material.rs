@@ -1,7 +1,7 @@
 //! What the files hold, parsed.
 
 use crate::TlsError;
-use crate::files::read;
+use crate::files::{read, read_key};
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A certificate with its chain and its key.
 pub(crate) fn certified_key(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(cert)?;
-    let bytes = read(key)?;
+    let bytes = read_key(key)?;
     let private =
         PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| pem_error(key, "private key", &error))?;
     let unusable =

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, ProtocolVersion, ServerConfig, SupportedProtocolVersion};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -157,6 +157,9 @@ impl ServerTls {
         let stream = stream.map_err(HandshakeError::from_io)?;
         let (_, connection) = stream.get_ref();
         let alpn = Alpn::of(connection.alpn_protocol());
+        if alpn == Alpn::Peer && connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Err(HandshakeError::Failed { reason: "nodes speak TLS 1.3 alone".to_owned() });
+        }
         let certificate = connection.peer_certificates().and_then(|chain| shown(&*state.peers, chain));
         Ok(Accepted { stream: stream.into(), alpn, certificate })
     }

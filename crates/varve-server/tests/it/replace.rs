@@ -6,8 +6,8 @@ use varve_record::Compression;
 use crate::support::{TOPIC, batch, encoded, within};
 use crate::test_cluster::{TestCluster, until};
 
-/// Produced in all, in MiB. Another volume: VARVE_REPLACE_MIB=200.
-const PRODUCED_MIB: u64 = 64;
+/// Produced in all, in MiB. Another volume: VARVE_REPLACE_MIB=64.
+const PRODUCED_MIB: u64 = 200;
 
 const BATCH_BYTES: usize = 1024 * 1024;
 const RECORDS: usize = 16;

@@ -97,6 +97,22 @@ fn an_authority_in_two_files_is_one() {
     assert!(!server.peers_have_their_own_authority());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_may_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let pki = TestPki::new("authority");
+    let settings = settings(&pki);
+    let of_mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&settings.server.key, permissions).unwrap();
+        ServerTls::open(settings.clone())
+    };
+    of_mode(0o640).unwrap();
+    let error = of_mode(0o644).unwrap_err().to_string();
+    assert!(error.contains("mode 0644") && error.contains("chmod o="), "{error}");
+}
+
 #[tokio::test]
 async fn a_list_that_revokes_or_has_ended_keeps_out_and_says_so() {
     let pki = TestPki::new("authority");
