@@ -45,7 +45,7 @@ pub struct Totals {
     pub partitions: u64,
     /// Nodes whose messages were held.
     pub holds: u64,
-    /// Times that links, disks or wall clocks were slow, full or wrong.
+    /// Times that links, disks or wall clocks were slow, full or wrong, or a certificate was replaced.
     pub nuisances: u64,
 }
 

@@ -134,6 +134,6 @@ fn totals(journal: &Journal, counts: &Counts) -> Totals {
         failed_syncs: counts.failed_syncs,
         partitions: counts.partitions,
         holds: counts.holds,
-        nuisances: counts.slow_links + counts.slow_disks + counts.full_disks + counts.skews,
+        nuisances: counts.slow_links + counts.slow_disks + counts.full_disks + counts.skews + counts.renewals,
     }
 }

@@ -8,10 +8,11 @@ use super::plan::{Plan, name_of};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use varve_cert::testing::authority_of_one_length;
 use varve_cert::{
-    AUTHORITY_FILE, CertificateDir, ClientRequest, ClusterName, CommonName, Existing, NodeName,
+    AUTHORITY_FILE, Authority, CertificateDir, ClientRequest, ClusterName, CommonName, Existing, NodeName,
     ServerRequest, Validity,
 };
 use varve_server::{AclFiles, SecurityConfig};
@@ -43,11 +44,18 @@ const AGE: Duration = Duration::from_secs(24 * 3600);
 /// A connection lives so long at most, so that many a run has some that end of age.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(10);
 /// How often files are looked at.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A directory with certificates and a policy, on the disk of the real machine.
+/// A directory with certificates and a policy, on the disk of the real machine. A clone is another handle.
 #[derive(Clone, Debug)]
-pub(super) struct Certificates(CertificateDir);
+pub(super) struct Certificates(Rc<Issuer>);
+
+#[derive(Debug)]
+struct Issuer {
+    dir: CertificateDir,
+    authority: Authority,
+    made: SystemTime,
+}
 
 impl Certificates {
     /// Issues one to each node that there will be, and to each client.
@@ -57,15 +65,24 @@ impl Certificates {
         let authority = authority_of_one_length(&CommonName::new("authority")?, Validity::AUTHORITY, made)?;
         fs::write(dir.file(AUTHORITY_FILE), authority.certificate_pem())?;
         fs::write(dir.file(POLICY_FILE), POLICY)?;
+        let certificates = Self(Rc::new(Issuer { dir, authority, made }));
         for name in (1..=plan.nodes_in_the_end()).map(name_of) {
-            let request = ServerRequest::new(ClusterName::default(), NodeName::new(&name)?);
-            dir.write_issued(&name, &authority.issue_server(&request, made)?, Existing::Keep)?;
+            certificates.issue_to_node(&name)?;
         }
+        let Issuer { dir, authority, made } = &*certificates.0;
         for name in HOSTS.into_iter().chain([FOUNDER, HEALER, STRANGER]) {
             let request = ClientRequest::new(CommonName::new(name)?);
-            dir.write_issued(name, &authority.issue_client(&request, made)?, Existing::Keep)?;
+            dir.write_issued(name, &authority.issue_client(&request, *made)?, Existing::Keep)?;
         }
-        Ok(Self(dir))
+        Ok(certificates)
+    }
+
+    /// Issues one to a node, in the place of the one before if there is one.
+    pub(super) fn issue_to_node(&self, name: &str) -> Result<(), Box<dyn Error>> {
+        let Issuer { dir, authority, made } = &*self.0;
+        let request = ServerRequest::new(ClusterName::default(), NodeName::new(name)?);
+        dir.write_issued(name, &authority.issue_server(&request, *made)?, Existing::Replace)?;
+        Ok(())
     }
 
     /// What secures a node.
@@ -78,7 +95,7 @@ impl Certificates {
                 crl: None,
                 min_version: TlsVersion::default(),
             },
-            acl: AclFiles { model: None, policy: self.0.file(POLICY_FILE) },
+            acl: AclFiles { model: None, policy: self.0.dir.file(POLICY_FILE) },
             connection_age_max: CONNECTION_AGE_MAX,
             reload_interval: RELOAD_INTERVAL,
         }
@@ -91,11 +108,11 @@ impl Certificates {
 
     /// Whose servers are believed.
     pub(super) fn authority(&self) -> PathBuf {
-        self.0.file(AUTHORITY_FILE)
+        self.0.dir.file(AUTHORITY_FILE)
     }
 
     fn files(&self, name: &str) -> TlsFiles {
-        let file = |name: String| self.0.file(&name);
+        let file = |name: String| self.0.dir.file(&name);
         TlsFiles {
             cert: file(format!("{name}.pem")),
             key: file(format!("{name}-key.pem")),

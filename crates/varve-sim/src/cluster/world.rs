@@ -114,6 +114,16 @@ impl World {
         self.sim.bounce(site.name.as_str());
     }
 
+    /// Issues a new certificate to a node of a secured cluster, which goes on with the one before until it looks at its files.
+    pub(super) fn renew_certificate(&self, number: usize) {
+        let Some(certificates) = &self.certificates else { return };
+        let name = name_of(number);
+        self.journal.note(&format!("{name} gets a new certificate"));
+        if let Err(error) = certificates.issue_to_node(&name) {
+            self.journal.complain(format!("{name} gets no new certificate: {error}"));
+        }
+    }
+
     pub(super) fn site(&self, number: usize) -> &Rc<Site> {
         &self.sites[number - 1]
     }
