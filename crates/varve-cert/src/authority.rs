@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
 };
 use time::OffsetDateTime;
 use x509_parser::pem::Pem;
@@ -21,6 +21,8 @@ pub struct Authority {
     certificate_pem: String,
     certificate_der: Vec<u8>,
     ends: OffsetDateTime,
+    /// What the keys are for that go with what it issues.
+    keys: &'static SignatureAlgorithm,
 }
 
 /// An authority, or a certificate by one, cannot be had.
@@ -69,6 +71,16 @@ impl Authority {
     ///
     /// There is no randomness, or the clock shows a time that no certificate can say.
     pub fn generate(name: &CommonName, validity: Validity, now: SystemTime) -> Result<Self, AuthorityError> {
+        Self::generate_with(&PKCS_ECDSA_P256_SHA256, name, validity, now)
+    }
+
+    /// The same, with keys for `keys` throughout.
+    pub(crate) fn generate_with(
+        keys: &'static SignatureAlgorithm,
+        name: &CommonName,
+        validity: Validity,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name.as_str());
@@ -77,12 +89,13 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.serial_number = Some(random_serial()?);
         (params.not_before, params.not_after) = validity.from(now).ok_or(AuthorityError::Clock)?;
-        let key = KeyPair::generate()?;
+        let key = KeyPair::generate_for(keys)?;
         let certificate = params.self_signed(&key)?;
         Ok(Self {
             certificate_pem: certificate.pem(),
             certificate_der: certificate.der().to_vec(),
             ends: params.not_after,
+            keys,
             issuer: Issuer::new(params, key),
         })
     }
@@ -110,7 +123,9 @@ impl Authority {
         }
         let ends = certificate.validity().not_after.to_datetime();
         let issuer = Issuer::from_ca_cert_der(&pem.contents.as_slice().into(), key)?;
-        Ok(Self { issuer, certificate_pem: certificate_pem.to_owned(), ends, certificate_der: pem.contents })
+        let certificate_pem = certificate_pem.to_owned();
+        let keys = &PKCS_ECDSA_P256_SHA256;
+        Ok(Self { issuer, certificate_pem, certificate_der: pem.contents, ends, keys })
     }
 
     /// Its certificate, which whoever is to trust it is given.
@@ -167,7 +182,7 @@ impl Authority {
         if params.not_after > self.ends {
             return Err(AuthorityError::OutlivesAuthority { ends: self.ends.date() });
         }
-        let key = KeyPair::generate()?;
+        let key = KeyPair::generate_for(self.keys)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued {
             certificate_pem: certificate.pem(),

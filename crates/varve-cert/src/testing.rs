@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    AUTHORITY_FILE, Authority, CertificateDir, ClientRequest, ClusterName, CommonName, Existing, Issued,
-    NodeName, Revocations, ServerRequest, Validity, Written, certificates, read,
+    AUTHORITY_FILE, Authority, AuthorityError, CertificateDir, ClientRequest, ClusterName, CommonName,
+    Existing, Issued, NodeName, Revocations, ServerRequest, Validity, Written, certificates, read,
 };
 
 /// Made just now.
@@ -113,6 +113,19 @@ impl TestPki {
     fn keep(&self, name: &str, issued: &Issued) -> Written {
         self.dir.write_issued(name, issued, Existing::Replace).expect("its files are written")
     }
+}
+
+/// An authority whose keys, and those of what it issues, are Ed25519's. Their signatures are all of one length, so that handshakes are
+/// too, which ECDSA's are not: for a simulation, whose runs are to be alike although keys are not.
+///
+/// # Errors
+/// As [`Authority::generate`].
+pub fn authority_of_one_length(
+    name: &CommonName,
+    validity: Validity,
+    now: SystemTime,
+) -> Result<Authority, AuthorityError> {
+    Authority::generate_with(&rcgen::PKCS_ED25519, name, validity, now)
 }
 
 fn hour() -> Validity {

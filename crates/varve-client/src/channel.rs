@@ -9,6 +9,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint};
 use varve_api::error::{ApiError, Reason};
+use varve_env::Blocking;
 use varve_env::net::{BoxStream, Network};
 use varve_tls::{ClientTls, HandshakeError};
 
@@ -56,6 +57,7 @@ pub(crate) fn open(
         authority: authority.to_owned(),
         timeout: options.connect_timeout,
         network: options.env.network.clone(),
+        blocking: options.env.blocking,
         tls: options.tls.clone(),
         heard: heard.clone(),
     };
@@ -70,6 +72,7 @@ struct Way {
     authority: String,
     timeout: Duration,
     network: Arc<dyn Network>,
+    blocking: Blocking,
     tls: Option<ClientTls>,
     heard: Heard,
 }
@@ -88,7 +91,7 @@ impl Way {
         self.heard.forget();
         let stream = self.network.connect(self.addr.clone()).await?;
         let Some(tls) = &self.tls else { return Ok(Box::new(InClear::new(stream, self.heard.clone()))) };
-        reload(tls.clone()).await;
+        reload(self.blocking, tls.clone()).await;
         let stream = tls.connect(&self.authority, stream).await.map_err(no_handshake)?;
         Ok(Box::new(UnderTls::new(stream, self.heard.clone())))
     }
@@ -96,8 +99,8 @@ impl Way {
 
 /// Reads the files again, so that a client that lives long shows the certificate of today. One that is wrong is no reason to
 /// leave those of before.
-async fn reload(tls: ClientTls) {
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || tls.reload()).await {
+async fn reload(blocking: Blocking, tls: ClientTls) {
+    if let Err(error) = blocking.run(move || tls.reload()).await {
         tracing::warn!(%error, "the files for TLS cannot be read anew, and stay as they were");
     }
 }

@@ -15,7 +15,7 @@ static STATE: AtomicU64 = AtomicU64::new(0);
 /// Whether clocks stand still. The process that starts the others measures them.
 static STANDS_STILL: AtomicBool = AtomicBool::new(false);
 /// What clocks then say, in seconds: late enough that what lies before it is a time as well.
-const STILL_S: libc::time_t = 1_800_000_000;
+const STILL_S: libc::time_t = varve_sim::cluster::EPOCH_S as libc::time_t;
 
 /// Sets the seed that all chance of this process follows from now on, and stops its clocks.
 pub(crate) fn seed(seed: u64) {

@@ -2,6 +2,7 @@
 
 use crate::{Args, chance, print_report};
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -30,8 +31,17 @@ pub(crate) fn run(seed: u64, sync: Sync, args: &Args) -> bool {
         // The time of day would make two runs of a seed look different.
         printed.without_time().with_ansi(false).init();
     }
+    // All paths are relative to it, since they stand in the trace, and in what clients are told.
+    let home = match tempfile::tempdir().and_then(|home| std::env::set_current_dir(&home).map(|()| home)) {
+        Ok(home) => home,
+        Err(error) => {
+            eprintln!("there is no directory for certificates: {error}");
+            return false;
+        }
+    };
     // A thread of its own: what the main thread has drawn for its hash maps is not by the seed.
-    let options = Options { sync, trouble_ms: args.trouble_ms };
+    let certificates_dir = PathBuf::from("certificates");
+    let options = Options { sync, trouble_ms: args.trouble_ms, certificates_dir };
     let simulation = thread::spawn(move || {
         chance::seed(seed);
         cluster::run(seed, options)
@@ -43,6 +53,7 @@ pub(crate) fn run(seed: u64, sync: Sync, args: &Args) -> bool {
     } else {
         print_report(&report);
     }
+    drop(home);
     report.is_ok()
 }
 

@@ -85,8 +85,9 @@ fn print_one_node(report: &one_node::Report) {
 
 /// Says what a seed did.
 pub(crate) fn print_report(report: &Report) {
-    let Report { seed, digest, simulated_ms, totals, violations } = report;
-    println!("seed {seed}: {} simulated s, {totals}, digest {digest:016x}", simulated_ms / 1000);
+    let Report { seed, is_secured, digest, simulated_ms, totals, violations } = report;
+    let secured = if *is_secured { "TLS, " } else { "" };
+    println!("seed {seed}: {secured}{} simulated s, {totals}, digest {digest:016x}", simulated_ms / 1000);
     for violation in violations {
         println!("seed {seed}: BROKEN: {violation}");
     }

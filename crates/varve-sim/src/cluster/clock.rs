@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use varve_env::WallClock;
 
-/// Where every wall clock begins, in milliseconds since the Unix epoch.
-pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
+/// Where every wall clock begins, in seconds since the Unix epoch. That of the operating system, which certificates are held
+/// against, stands still there (`chance.rs` of the binary).
+pub const EPOCH_S: u32 = 1_800_000_000;
+
+const EPOCH_MS: i64 = EPOCH_S as i64 * 1000;
 
 /// Simulated time, and what the host takes it for.
 #[derive(Debug, Default)]

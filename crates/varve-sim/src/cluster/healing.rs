@@ -2,6 +2,7 @@
 
 use super::journal::Place;
 use super::load::{Load, copy_of, probe};
+use super::security::{FOUNDER, HEALER};
 use super::site::chain;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub(super) type Logs = Rc<RefCell<BTreeMap<Place, Vec<u64>>>>;
 /// Waits for the cluster to be well, and makes the topics.
 pub(super) async fn found(load: Load, stage: Stage) -> turmoil::Result {
     stage.set("a client connects");
-    let client = load.connect(100).await?;
+    let client = load.connect(100, FOUNDER).await?;
     wait_until_well(&client, &stage, load.plan.nodes).await;
     for topic in &load.plan.topics {
         stage.set(format!("topic {} is made", topic.name));
@@ -53,7 +54,7 @@ pub(super) async fn found(load: Load, stage: Stage) -> turmoil::Result {
 /// Waits for the cluster to be well, appends a few records to every partition, and reads every copy of it.
 pub(super) async fn heal(load: Load, stage: Stage, logs: Logs) -> turmoil::Result {
     stage.set("a client connects");
-    let client = load.connect(101).await?;
+    let client = load.connect(101, HEALER).await?;
     wait_until_well(&client, &stage, load.plan.nodes_in_the_end()).await;
     while load.appending() > 0 {
         stage.set(format!("{} who append are done", load.appending()));

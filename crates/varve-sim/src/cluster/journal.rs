@@ -47,6 +47,8 @@ pub(super) struct Totals {
     pub(super) unknown: u64,
     pub(super) refused: u64,
     pub(super) reads: u64,
+    /// Times that a stranger was turned away.
+    pub(super) turned_away: u64,
 }
 
 impl Journal {
@@ -85,6 +87,12 @@ impl Journal {
     pub(super) fn end(&self, op: Op, outcome: Outcome) {
         self.0.borrow_mut().totals.count(&outcome);
         self.record(op.place, |at_ns| Event::Complete { op: op.number, at_ns, outcome });
+    }
+
+    /// A stranger was not let in, and told so.
+    pub(super) fn turn_away(&self, text: &str) {
+        self.note(text);
+        self.0.borrow_mut().totals.turned_away += 1;
     }
 
     /// Something is wrong that no history shows.

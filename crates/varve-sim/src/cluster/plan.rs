@@ -9,6 +9,9 @@ const FIVE_NODES_ONE_IN: u64 = 6;
 /// One cluster of three in so many grows while it runs.
 const GROWS_ONE_IN: u64 = 4;
 
+/// Every so many seeds the cluster is secured.
+const SECURED_EVERY: u64 = 3;
+
 /// A topic of the run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Topic {
@@ -25,6 +28,8 @@ pub(super) struct Plan {
     pub(super) nodes: usize,
     /// Nodes that join it in the midst of trouble.
     pub(super) late_nodes: usize,
+    /// Whether all speak TLS, and a policy says who may do what.
+    pub(super) is_secured: bool,
     pub(super) topics: Vec<Topic>,
     /// How long there is trouble, in simulated milliseconds.
     pub(super) trouble_ms: u64,
@@ -43,8 +48,9 @@ impl Plan {
             Topic { name: "events", partitions: 2, segment_bytes },
             Topic { name: "audit", partitions: 1, segment_bytes },
         ];
+        let is_secured = seed.is_multiple_of(SECURED_EVERY);
         let trouble_ms = 8_000 + entropy.below(8_000);
-        Self { nodes, late_nodes, topics, trouble_ms, latency_ms_max: 1 + entropy.below(8) }
+        Self { nodes, late_nodes, is_secured, topics, trouble_ms, latency_ms_max: 1 + entropy.below(8) }
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = Place> + '_ {

@@ -8,6 +8,8 @@ use std::fmt;
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// Whether the cluster was secured: TLS throughout, and a policy.
+    pub is_secured: bool,
     /// A digest of all that clients asked and were told and of all that the simulation did, in order: equal for equal runs.
     pub digest: u64,
     /// Simulated milliseconds.
@@ -29,6 +31,8 @@ pub struct Totals {
     pub refused: u64,
     /// Reads that were answered.
     pub reads: u64,
+    /// Times that a stranger was turned away from a secured cluster.
+    pub turned_away: u64,
     /// Processes that were killed.
     pub crashes: u64,
     /// Nodes that lost their power.
@@ -41,7 +45,7 @@ pub struct Totals {
     pub partitions: u64,
     /// Nodes whose messages were held.
     pub holds: u64,
-    /// Times that links, disks or wall clocks were slow, full or wrong.
+    /// Times that links, disks or wall clocks were slow, full or wrong, or a certificate was replaced.
     pub nuisances: u64,
 }
 
@@ -60,6 +64,7 @@ impl Totals {
         self.unknown += other.unknown;
         self.refused += other.refused;
         self.reads += other.reads;
+        self.turned_away += other.turned_away;
         self.crashes += other.crashes;
         self.power_cuts += other.power_cuts;
         self.stops += other.stops;
@@ -72,9 +77,12 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { acknowledged, unknown, refused, reads, .. } = self;
+        let Self { acknowledged, unknown, refused, reads, turned_away, .. } = self;
         let Self { crashes, power_cuts, stops, failed_syncs, partitions, holds, nuisances, .. } = self;
-        write!(f, "{acknowledged} acks ({unknown} unknown, {refused} refused), {reads} reads, ")?;
+        write!(
+            f,
+            "{acknowledged} acks ({unknown} unknown, {refused} refused), {reads} reads, {turned_away} strangers turned away, "
+        )?;
         write!(f, "{crashes} kills, {power_cuts} power cuts, {stops} stops, {failed_syncs} failed syncs, ")?;
         write!(f, "{partitions} partitions, {holds} holds, {nuisances} nuisances")
     }

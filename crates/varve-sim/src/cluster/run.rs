@@ -5,10 +5,12 @@ use super::journal::Journal;
 use super::load::{HOSTS, Load};
 use super::plan::Plan;
 use super::report::{Report, Totals};
+use super::security::Certificates;
 use super::site::State;
 use super::trouble::{Counts, Trouble};
 use super::world::World;
 use crate::Sync;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// How long it may take a cluster to be made, in simulated milliseconds.
@@ -19,25 +21,35 @@ const HEALING_MS_MAX: u64 = 90_000;
 const VIOLATIONS_MAX: usize = 5;
 
 /// What a run does that its seed does not decide.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Whether the disks sync what they are told to.
     pub sync: Sync,
     /// How long there is trouble, in simulated milliseconds, rather than as the seed says.
     pub trouble_ms: Option<u64>,
+    /// Where certificates and policy are written, on the real disk. It stands in traces, and in what clients are told.
+    pub certificates_dir: PathBuf,
 }
 
 /// Runs a seed.
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Report {
-    let Options { sync, trouble_ms } = options;
+    let Options { sync, trouble_ms, certificates_dir } = options;
     let mut plan = Plan::of(seed);
     plan.trouble_ms = trouble_ms.unwrap_or(plan.trouble_ms).max(1);
     let plan = Rc::new(plan);
     let journal = Journal::default();
     journal.note(&format!("seed {seed}: {plan:?}"));
-    let mut world = World::new(seed, &plan, &journal, sync);
-    let load = Load::new(seed, &plan, &journal);
+    let certificates =
+        match plan.is_secured.then(|| Certificates::issue(&certificates_dir, &plan)).transpose() {
+            Ok(certificates) => certificates,
+            Err(error) => {
+                let violations = vec![format!("certificates could not be made: {error}")];
+                return Report { seed, violations, ..Report::default() };
+            }
+        };
+    let mut world = World::new(seed, &plan, &journal, sync, certificates.clone());
+    let load = Load::new(seed, &plan, &journal, certificates);
     let mut trouble = Trouble::new(seed);
     let logs = Logs::default();
     if make(&mut world, &load) {
@@ -98,8 +110,14 @@ fn report(seed: u64, world: &World, plan: &Plan, counts: &Counts, logs: &Logs) -
             violations.push(format!("{}/{}: {count} violations in all", place.topic, place.partition));
         }
     }
-    let digest = journal.digest();
-    Report { seed, digest, simulated_ms: world.now_ms(), totals: totals(journal, counts), violations }
+    Report {
+        seed,
+        is_secured: plan.is_secured,
+        digest: journal.digest(),
+        simulated_ms: world.now_ms(),
+        totals: totals(journal, counts),
+        violations,
+    }
 }
 
 fn totals(journal: &Journal, counts: &Counts) -> Totals {
@@ -109,12 +127,13 @@ fn totals(journal: &Journal, counts: &Counts) -> Totals {
         unknown: done.unknown,
         refused: done.refused,
         reads: done.reads,
+        turned_away: done.turned_away,
         crashes: counts.crashes,
         power_cuts: counts.power_cuts,
         stops: counts.stops,
         failed_syncs: counts.failed_syncs,
         partitions: counts.partitions,
         holds: counts.holds,
-        nuisances: counts.slow_links + counts.slow_disks + counts.full_disks + counts.skews,
+        nuisances: counts.slow_links + counts.slow_disks + counts.full_disks + counts.skews + counts.renewals,
     }
 }

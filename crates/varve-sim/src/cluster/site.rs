@@ -5,6 +5,7 @@ use super::journal::Journal;
 use super::network::SimNetwork;
 use super::pace::{Paced, PacedSpawn};
 use super::plan::{PORT, name_of};
+use super::security::Certificates;
 use crate::{NoSyncDisk, Sync};
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,6 +52,7 @@ pub(super) struct Site {
     gossip: MemoryNetwork,
     journal: Journal,
     sync: Sync,
+    certificates: Option<Certificates>,
 }
 
 impl Site {
@@ -60,6 +62,7 @@ impl Site {
         gossip: MemoryNetwork,
         journal: Journal,
         sync: Sync,
+        certificates: Option<Certificates>,
     ) -> Rc<Self> {
         let seed = seed ^ ((number as u64) << 40);
         Rc::new(Self {
@@ -76,6 +79,7 @@ impl Site {
             gossip,
             journal,
             sync,
+            certificates,
         })
     }
 
@@ -155,7 +159,8 @@ impl Site {
         let mut config = NodeConfig::new("/data");
         config.node_name = self.name.clone();
         config.rpc_addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
-        config.insecure_serve_beyond_loopback = true;
+        config.security = self.certificates.as_ref().map(|certificates| certificates.of_node(&self.name));
+        config.insecure_serve_beyond_loopback = config.security.is_none();
         config.advertise_addr = Some(format!("{}:{PORT}", self.name));
         config.bootstrap = self.number == 1;
         config.discovery = Discovery::Given(Arc::new(membership));

@@ -10,6 +10,8 @@ use std::time::Duration;
 use varve_env::disk::{CrashMode, OpKind};
 use varve_env::{Entropy, SeededEntropy};
 
+/// How long it takes until another node gets a new certificate at most, in milliseconds.
+const RENEWAL_MS_MAX: u64 = 5_000;
 /// The longest quiet between two troubles, in milliseconds.
 const QUIET_MS_MAX: u64 = 1_600;
 /// How long a node is down at most.
@@ -42,6 +44,7 @@ pub(super) struct Counts {
     pub(super) slow_disks: u64,
     pub(super) full_disks: u64,
     pub(super) skews: u64,
+    pub(super) renewals: u64,
 }
 
 /// Something that is to happen later.
@@ -57,6 +60,8 @@ enum Due {
     RoomyDisk(usize),
     /// A node joins the cluster.
     Join,
+    /// A node gets a new certificate.
+    Renew,
     Another,
 }
 
@@ -81,6 +86,9 @@ impl Trouble {
         self.plan(world, 200, Due::Another);
         for _ in 0..plan.late_nodes {
             self.plan(world, plan.trouble_ms - 1, Due::Join);
+        }
+        if plan.is_secured {
+            self.plan(world, RENEWAL_MS_MAX, Due::Renew);
         }
         while world.now_ms() < until_ms {
             self.step(world);
@@ -159,6 +167,7 @@ impl Trouble {
             }
             Due::Restart(_) | Due::Notice(_) | Due::Cut(..) => {}
             Due::Join => world.add(),
+            Due::Renew => self.renew(world),
             Due::HealNetwork => self.heal_network(world),
             Due::QuickDisk(number) => world.site(number).pace.set_slow(None),
             Due::RoomyDisk(number) => world.site(number).disk.borrow().set_room(None),
@@ -331,6 +340,12 @@ impl Trouble {
         world.site(number).disk.borrow().set_room(Some(RESERVE_BYTES / 4 * 3));
         self.counts.full_disks += 1;
         self.plan(world, NETWORK_MS_MAX, Due::RoomyDisk(number));
+    }
+
+    fn renew(&mut self, world: &World) {
+        world.renew_certificate(self.any_of(&world.numbers()));
+        self.counts.renewals += 1;
+        self.plan(world, RENEWAL_MS_MAX, Due::Renew);
     }
 
     /// Plans something for a moment by chance, up to so many milliseconds from now.

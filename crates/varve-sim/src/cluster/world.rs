@@ -2,6 +2,7 @@
 
 use super::journal::Journal;
 use super::plan::{Plan, name_of};
+use super::security::Certificates;
 use super::site::{Site, State};
 use crate::Sync;
 use std::rc::Rc;
@@ -25,10 +26,17 @@ pub(super) struct World {
     pub(super) latency_ms_max: u64,
     seed: u64,
     sync: Sync,
+    certificates: Option<Certificates>,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, plan: &Plan, journal: &Journal, sync: Sync) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        plan: &Plan,
+        journal: &Journal,
+        sync: Sync,
+        certificates: Option<Certificates>,
+    ) -> Self {
         let mut builder = turmoil::Builder::new();
         builder
             .rng_seed(seed)
@@ -42,7 +50,8 @@ impl World {
         let (sim, gossip) = (builder.build(), MemoryNetwork::new());
         let latency_ms_max = plan.latency_ms_max;
         let journal = journal.clone();
-        let mut world = Self { sim, sites: Vec::new(), gossip, journal, latency_ms_max, seed, sync };
+        let sites = Vec::new();
+        let mut world = Self { sim, sites, gossip, journal, latency_ms_max, seed, sync, certificates };
         (0..plan.nodes).for_each(|_| world.add());
         world
     }
@@ -50,7 +59,8 @@ impl World {
     /// Starts one more node, on an empty disk.
     pub(super) fn add(&mut self) {
         let number = self.sites.len() + 1;
-        let site = Site::new(number, self.seed, self.gossip.clone(), self.journal.clone(), self.sync);
+        let (gossip, journal) = (self.gossip.clone(), self.journal.clone());
+        let site = Site::new(number, self.seed, gossip, journal, self.sync, self.certificates.clone());
         self.journal.note(&format!("{} starts for the first time", site.name));
         let software = Rc::clone(&site);
         // It counts as starting from now on, not from its first step.
@@ -102,6 +112,16 @@ impl World {
         site.crash_disk(CrashMode::ProcessOnly);
         site.state.replace(State::Starting);
         self.sim.bounce(site.name.as_str());
+    }
+
+    /// Issues a new certificate to a node of a secured cluster, which goes on with the one before until it looks at its files.
+    pub(super) fn renew_certificate(&self, number: usize) {
+        let Some(certificates) = &self.certificates else { return };
+        let name = name_of(number);
+        self.journal.note(&format!("{name} gets a new certificate"));
+        if let Err(error) = certificates.issue_to_node(&name) {
+            self.journal.complain(format!("{name} gets no new certificate: {error}"));
+        }
     }
 
     pub(super) fn site(&self, number: usize) -> &Rc<Site> {

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use varve_sim::cluster::{Report, Totals};
 
-/// Seeds that are run here; CI runs more of them (`.ci/run`).
+/// Seeds that are run here, the last of them secured; CI runs more of them (`.ci/run`).
 const SEEDS: u64 = 3;
 /// One of so many seeds without syncs must break a promise.
 const SEEDS_WITHOUT_SYNC: u64 = 3;
@@ -27,7 +27,21 @@ fn report(seed: u64, more: &[&str]) -> Report {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let run = || simulate(7, &["--trace", "--trouble-ms", "2500"]);
+    let one = trace_of_twice(7);
+    let another = simulate(8, &["--trace", "--trouble-ms", "2500"]);
+    assert_ne!(one.stdout, another.stdout, "another seed is another run");
+}
+
+/// Keys and what is encrypted differ from run to run, and must not show.
+#[test]
+fn the_same_seed_of_a_secured_cluster_gives_the_same_trace() {
+    let said = trace_of_twice(9).stdout;
+    assert!(String::from_utf8_lossy(&said).starts_with("seed 9: TLS, "), "{said:?}");
+}
+
+/// What a seed prints, which must be the same twice.
+fn trace_of_twice(seed: u64) -> Output {
+    let run = || simulate(seed, &["--trace", "--trouble-ms", "2500"]);
     let (one, other) = (run(), run());
     let lines = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
     let (one_said, other_said) = (lines(&one), lines(&other));
@@ -36,8 +50,7 @@ fn the_same_seed_gives_the_same_trace() {
     }
     assert!(one_said == other_said && one.stdout == other.stdout, "one trace ends before the other");
     assert!(one_said.lines().count() > 1_000, "a trace of a cluster is long");
-    let another = simulate(8, &["--trace", "--trouble-ms", "2500"]);
-    assert_ne!(one.stdout, another.stdout, "another seed is another run");
+    one
 }
 
 #[test]
@@ -46,12 +59,14 @@ fn every_promise_is_kept() {
     for seed in 1..=SEEDS {
         let report = report(seed, &[]);
         assert!(report.is_ok(), "{report:#?}");
+        assert_eq!(report.is_secured, seed == SEEDS, "{report:#?}");
         totals.add(&report.totals);
     }
     assert!(totals.acknowledged > 500 * SEEDS, "{totals:?}");
     assert!(totals.reads > 300 * SEEDS, "{totals:?}");
     assert!(totals.crashes > 0 && totals.power_cuts > 0, "{totals:?}");
     assert!(totals.partitions + totals.holds > 0, "{totals:?}");
+    assert!(totals.turned_away > 0, "{totals:?}");
 }
 
 #[test]

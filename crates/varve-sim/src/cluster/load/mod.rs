@@ -4,12 +4,14 @@ mod appender;
 mod follower;
 mod producer;
 mod steward;
+mod stranger;
 mod tail;
 
 use super::clock::SkewedClock;
 use super::journal::{Journal, Place};
 use super::network::SimNetwork;
 use super::plan::Plan;
+use super::security::Certificates;
 use futures::future::LocalBoxFuture;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use varve_client::{Client, ClientError};
+use varve_client::Client;
 use varve_env::{Blocking, Entropy, Env, SeededEntropy, TaskSpawn};
 
 pub(super) use follower::copy_of;
@@ -36,6 +38,7 @@ pub(super) struct Load {
     pub(super) plan: Rc<Plan>,
     pub(super) journal: Journal,
     seed: u64,
+    certificates: Option<Certificates>,
     /// Appends begin no more.
     is_over: Rc<Cell<bool>>,
     /// Tasks that append.
@@ -45,10 +48,15 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(seed: u64, plan: &Rc<Plan>, journal: &Journal) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        plan: &Rc<Plan>,
+        journal: &Journal,
+        certificates: Option<Certificates>,
+    ) -> Self {
         let (plan, journal) = (Rc::clone(plan), journal.clone());
         let (is_over, appending, ends) = Default::default();
-        Self { plan, journal, seed, is_over, appending, ends }
+        Self { plan, journal, seed, certificates, is_over, appending, ends }
     }
 
     /// Appends begin no more; what is under way is waited for.
@@ -83,7 +91,7 @@ impl Load {
 
     /// All that runs on one host of clients.
     pub(super) async fn run(self, host: usize) -> turmoil::Result {
-        let client = self.connect(host as u64).await?;
+        let client = self.connect(host as u64, HOSTS[host]).await?;
         let mut tasks = JoinSet::new();
         for (number, place) in self.plan.places().enumerate() {
             let entropy = SeededEntropy::new(self.seed ^ ((host as u64) << 48) ^ ((number as u64) << 56));
@@ -93,6 +101,10 @@ impl Load {
         }
         if host == 1 {
             tasks.spawn_local(steward::run(self.clone(), client, SeededEntropy::new(self.seed ^ 0x7374)));
+        }
+        if let (0, Some(certificates)) = (host, &self.certificates) {
+            let entropy = SeededEntropy::new(self.seed ^ 0x7372);
+            tasks.spawn_local(stranger::run(self.clone(), certificates.clone(), entropy));
         }
         tasks.join_all().await;
         Ok(())
@@ -119,18 +131,33 @@ impl Load {
         tasks
     }
 
-    /// A client of the cluster.
-    pub(super) async fn connect(&self, number: u64) -> Result<Client, ClientError> {
-        let env = Env {
+    /// A client of the cluster, of this name where clients have names.
+    pub(super) async fn connect(
+        &self,
+        number: u64,
+        name: &str,
+    ) -> Result<Client, Box<dyn std::error::Error>> {
+        let builder = Client::builder()
+            .env(self.env(number))
+            .call_timeout(CALL_TIMEOUT)
+            .attempt_timeout(ATTEMPT_TIMEOUT);
+        let builder = match &self.certificates {
+            Some(certificates) => builder.tls(certificates.of_client(name)?),
+            None => builder,
+        };
+        Ok(builder.connect(&self.plan.address()).await?)
+    }
+
+    /// What a client has of the world.
+    fn env(&self, number: u64) -> Env {
+        Env {
             clock: Arc::new(SkewedClock::default()),
             entropy: Arc::new(SeededEntropy::new(self.seed ^ number ^ 0x0063_6C69_656E_7400)),
             spawn: Arc::new(TaskSpawn),
             blocking: Blocking::Inline,
             network: Arc::new(SimNetwork),
             ..Env::real()
-        };
-        let builder = Client::builder().env(env).call_timeout(CALL_TIMEOUT).attempt_timeout(ATTEMPT_TIMEOUT);
-        builder.connect(&self.plan.address()).await
+        }
     }
 }
 

@@ -23,6 +23,16 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const ACK_TIMEOUT: Duration = Duration::from_secs(4);
 /// Records that are appended when all is well again.
 const PROBES: u64 = 20;
+/// What no client is told who may do what it asks for, whatever trouble there is.
+const ALARMING: [Reason; 7] = [
+    Reason::Internal,
+    Reason::DataLoss,
+    Reason::Unimplemented,
+    Reason::InvalidBatch,
+    Reason::PermissionDenied,
+    Reason::Unauthenticated,
+    Reason::TlsFailed,
+];
 
 /// A producer of one partition, and what it waits for.
 struct Session {
@@ -130,8 +140,7 @@ pub(super) fn outcome_of(error: &ClientError) -> Outcome {
 /// Whether an error says that something is broken, rather than away or in the way.
 pub(super) fn is_alarming(error: &ClientError) -> bool {
     match error.reason() {
-        Some(reason) => [Reason::Internal, Reason::DataLoss, Reason::Unimplemented, Reason::InvalidBatch]
-            .contains(&reason),
+        Some(reason) => ALARMING.contains(&reason),
         None => true,
     }
 }
