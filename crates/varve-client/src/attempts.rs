@@ -23,13 +23,15 @@ pub(crate) struct Attempts {
     entropy: Arc<dyn Entropy>,
     /// Servers that failed.
     avoided: Vec<Arc<str>>,
+    /// What the last attempt failed with that was not merely out of time.
+    reason: Option<ApiError>,
 }
 
 impl Attempts {
     pub(crate) fn new(deadline: Instant, options: &ClientBuilder) -> Self {
         let entropy = options.env.entropy.clone();
-        let (attempt_timeout, backoff, avoided) = (options.attempt_timeout, Backoff::default(), Vec::new());
-        Self { deadline, attempt_timeout, backoff, entropy, avoided }
+        let (attempt_timeout, backoff) = (options.attempt_timeout, Backoff::default());
+        Self { deadline, attempt_timeout, backoff, entropy, avoided: Vec::new(), reason: None }
     }
 
     /// Leaves time for a server that is asked to wait for so long before it answers.
@@ -83,13 +85,18 @@ impl Attempts {
     /// As [`Attempts::after`], for an error that is known to pass whatever the table says.
     ///
     /// # Errors
-    /// The same error, if there is no time left for another attempt.
+    /// The same error, if there is no time left for another attempt. Of an attempt that the end of the call has cut short the
+    /// error of the one before: it says what is the matter.
     pub(crate) async fn wait(&mut self, error: ApiError) -> Result<(), ApiError> {
-        let pause = self.pause(&error);
-        if Instant::now() + pause >= self.deadline {
-            return Err(error);
+        let (now, pause) = (Instant::now(), self.pause(&error));
+        if now + pause >= self.deadline {
+            let cut_short = error.reason == Reason::Deadline && now >= self.deadline;
+            return Err(self.reason.take().filter(|_| cut_short).unwrap_or(error));
         }
         tracing::debug!(%error, ?pause, "call failed, trying again");
+        if error.reason != Reason::Deadline {
+            self.reason = Some(error);
+        }
         sleep(pause).await;
         Ok(())
     }
@@ -97,6 +104,7 @@ impl Attempts {
     /// Starts over, after a success within a call that goes on.
     pub(crate) fn progress(&mut self, deadline: Instant) {
         self.deadline = deadline;
+        self.reason = None;
         self.backoff.reset();
     }
 
@@ -146,6 +154,25 @@ mod tests {
         };
         assert_eq!(last(Reason::NoLeader), LEADERLESS_PAUSE_MAX);
         assert!(last(Reason::CommitUnknown) >= BACKOFF_MAX / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_cut_short_tells_what_was_the_matter_before() {
+        let options = crate::Client::builder();
+        let second = Duration::from_secs(1);
+        let mut attempts = Attempts::new(Instant::now() + second, &options);
+        attempts.after(ApiError::new(Reason::Unreachable, ""), true).await.expect("there is time");
+        sleep(second).await;
+        let error =
+            attempts.after(ApiError::new(Reason::Deadline, ""), true).await.expect_err("there is none");
+        assert_eq!(error.reason, Reason::Unreachable);
+        // What may have happened is told so.
+        let mut attempts = Attempts::new(Instant::now() + second, &options);
+        attempts.after(ApiError::new(Reason::Unreachable, ""), false).await.expect("there is time");
+        sleep(second).await;
+        let error =
+            attempts.after(ApiError::new(Reason::Deadline, ""), false).await.expect_err("there is none");
+        assert_eq!(error.reason, Reason::Deadline);
     }
 
     #[test]

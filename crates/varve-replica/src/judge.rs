@@ -2,36 +2,8 @@
 
 use crate::produce::Original;
 use crate::{Produce, ProduceError, Produced};
-use varve_record::{Batch, Offset, ProducerEpoch, ProducerId, Sequence};
-use varve_storage::{EndState, PartitionLog, ProducerCheck};
-
-/// The end of a log: what a batch is judged against.
-pub(crate) trait LogEnd {
-    /// The offset that the next record gets.
-    fn next_offset(&self) -> Offset;
-    /// Whether a batch was appended before.
-    fn check(&self, id: ProducerId, epoch: ProducerEpoch, sequence: Sequence, count: u32) -> ProducerCheck;
-}
-
-impl LogEnd for PartitionLog {
-    fn next_offset(&self) -> Offset {
-        Self::next_offset(self)
-    }
-
-    fn check(&self, id: ProducerId, epoch: ProducerEpoch, sequence: Sequence, count: u32) -> ProducerCheck {
-        self.check_producer(id, epoch, sequence, count)
-    }
-}
-
-impl LogEnd for EndState {
-    fn next_offset(&self) -> Offset {
-        self.next_offset
-    }
-
-    fn check(&self, id: ProducerId, epoch: ProducerEpoch, sequence: Sequence, count: u32) -> ProducerCheck {
-        self.producers.check(id, epoch, sequence, count)
-    }
-}
+use varve_record::Batch;
+use varve_storage::{EndState, ProducerCheck};
 
 /// What is to be done with a batch.
 #[derive(Debug)]
@@ -43,24 +15,24 @@ pub(crate) enum Verdict {
 }
 
 /// Whether the batch may be appended, is there already, or must be refused.
-pub(crate) fn judge(end: &impl LogEnd, produce: &Produce) -> Result<Verdict, ProduceError> {
+pub(crate) fn judge(end: &EndState, produce: &Produce) -> Result<Verdict, ProduceError> {
     // A retry of a conditional append finds its own first attempt at the offset that it expects, so duplicates are looked for
     // first.
     if let Some(duplicate) = judge_producer(end, &produce.batch)? {
         return Ok(duplicate);
     }
     match produce.expected_offset {
-        Some(expected) if expected != end.next_offset() => {
-            Err(ProduceError::ExpectedOffsetMismatch { expected, actual: end.next_offset() })
+        Some(expected) if expected != end.next_offset => {
+            Err(ProduceError::ExpectedOffsetMismatch { expected, actual: end.next_offset })
         }
         _ => Ok(Verdict::Append),
     }
 }
 
-fn judge_producer(end: &impl LogEnd, batch: &Batch) -> Result<Option<Verdict>, ProduceError> {
+fn judge_producer(end: &EndState, batch: &Batch) -> Result<Option<Verdict>, ProduceError> {
     let Some((id, epoch, sequence)) = batch.producer() else { return Ok(None) };
     let record_count = batch.record_count();
-    match end.check(id, epoch, sequence, record_count) {
+    match end.producers.check(id, epoch, sequence, record_count) {
         ProducerCheck::New => Ok(None),
         ProducerCheck::Duplicate { first_offset, next_offset, append_time, .. } => {
             let produced = Produced {

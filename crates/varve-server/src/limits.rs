@@ -132,6 +132,9 @@ pub const DAMAGED_HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stopping node tries to hand leadership over.
 pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long one node may take to lead in the place of a stopping one, before the next is asked.
+pub const HEIR_TIMEOUT: Duration = Duration::from_millis(1500);
+
 /// Connections of other nodes that are served at the same time.
 pub const PEER_CONNECTIONS_MAX: usize = 4096;
 

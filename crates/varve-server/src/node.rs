@@ -23,7 +23,7 @@ use varve_net::{
     TlsServiceNetwork, serve_peer,
 };
 use varve_record::NodeId;
-use varve_replica::{GroupMembers, Partition, Peers, WireNetwork};
+use varve_replica::{GroupError, GroupMembers, Peers, WireNetwork};
 use varve_storage::Storage;
 
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
@@ -31,7 +31,9 @@ use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
 use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Servers, Shared, Workshop};
 use crate::identity::{FOUNDER, NodeFile};
-use crate::limits::{CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, PEER_CONNECTIONS_MAX};
+use crate::limits::{
+    CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, HEIR_TIMEOUT, PEER_CONNECTIONS_MAX,
+};
 use crate::security::{Caller, GuardLayer, Security, may_be};
 use crate::topics::{Defaults, MetadataLog, ProducerIds, Slot, Topics};
 use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, metadata_log, seat};
@@ -308,31 +310,36 @@ impl Node {
         let led = partitions.filter(|partition| partition.progress().leader == Some(this));
         let transfers = led.filter_map(|partition| {
             let heirs = heirs(partition.members().ok()?);
-            Some(hand_on(partition, heirs, this))
+            Some(async move {
+                let leads = || partition.progress().leader == Some(this);
+                hand_on(heirs, leads, |heir| partition.transfer_leadership(heir)).await;
+            })
         });
-        drop(join_all(transfers).await);
         let metadata = &self.view.metadata;
-        let members = metadata.members();
-        for heir in heirs(members) {
-            let leads = || self.view.controller_leader() == Some(this);
-            if leads() && metadata.transfer_leadership(heir).await.is_ok() {
+        let leads = || self.view.controller_leader() == Some(this);
+        let transfer = |heir| metadata.transfer_leadership(heir);
+        // Whatever becomes of one of them, it holds up no other.
+        tokio::join!(join_all(transfers), hand_on(heirs(metadata.members()), leads, transfer));
+    }
+}
+
+/// Has one of the others lead, and waits until this node does not. One that does not come to it in time gives way to the next.
+async fn hand_on<F>(heirs: Vec<NodeId>, leads: impl Fn() -> bool, transfer: impl Fn(NodeId) -> F)
+where
+    F: Future<Output = Result<(), GroupError>>,
+{
+    for heir in heirs {
+        if !leads() {
+            return;
+        }
+        let led_by_heir = async {
+            if transfer(heir).await.is_ok() {
                 while leads() {
                     sleep(HAND_OVER_PAUSE).await;
                 }
             }
-        }
-    }
-}
-
-/// Has one of the others lead a partition, and waits until this node does not.
-async fn hand_on(partition: Partition, heirs: Vec<NodeId>, this: NodeId) {
-    for heir in heirs {
-        if partition.transfer_leadership(heir).await.is_ok() {
-            while partition.progress().leader == Some(this) {
-                sleep(HAND_OVER_PAUSE).await;
-            }
-            return;
-        }
+        };
+        drop(timeout(HEIR_TIMEOUT, led_by_heir).await);
     }
 }
 

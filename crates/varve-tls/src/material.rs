@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use std::path::Path;
 use std::sync::Arc;
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 /// A certificate with its chain and its key.
 pub(crate) fn certified_key(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
@@ -40,8 +41,41 @@ pub(crate) fn roots(file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(roots))
 }
 
+/// The lists of revoked certificates in a file; at least one, each signed by an authority in one of `ca_files`: one of anybody
+/// else would revoke nothing, and nobody would know. Gives also when the first of them ends, in seconds since 1970.
+pub(crate) fn lists_of(
+    file: &Path,
+    ca_files: [&Path; 2],
+) -> Result<(Vec<CertificateRevocationListDer<'static>>, Option<i64>), TlsError> {
+    let lists = revocation_lists(file)?;
+    let authorities = [certificates(ca_files[0])?, certificates(ca_files[1])?].concat();
+    let unusable = |reason: String| TlsError::Unusable { file: file.to_owned(), reason };
+    let mut ends = None;
+    for list in &lists {
+        let (_, parsed) = CertificateRevocationList::from_der(list.as_ref())
+            .map_err(|_| unusable("a list of revoked certificates is malformed".to_owned()))?;
+        let has_signed = |der: &CertificateDer<'_>| {
+            X509Certificate::from_der(der).is_ok_and(|(_, authority)| {
+                authority.subject() == parsed.issuer()
+                    && parsed.verify_signature(authority.public_key()).is_ok()
+            })
+        };
+        if !authorities.iter().any(has_signed) {
+            return Err(unusable(format!(
+                "none of the authorities in {} and {} has signed the list of {}",
+                ca_files[0].display(),
+                ca_files[1].display(),
+                parsed.issuer()
+            )));
+        }
+        let end = parsed.next_update().map(|end| end.timestamp());
+        ends = [ends, end].into_iter().flatten().min();
+    }
+    Ok((lists, ends))
+}
+
 /// The lists of revoked certificates in a file; at least one.
-pub(crate) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     let bytes = read(file)?;
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     at_least_one(file, "list of revoked certificates", lists)

@@ -3,7 +3,7 @@
 use crate::accept::{Accepted, Alpn};
 use crate::client::{first_byte_of, server_name};
 use crate::files::{TlsFiles, read};
-use crate::material::{certified_key, revocation_lists, roots};
+use crate::material::{certified_key, lists_of, roots};
 use crate::verify::{CalledPeer, Either, by_authorities};
 use crate::{HandshakeError, PeerCertificate, TlsError};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -73,6 +73,8 @@ struct State {
     shown_to_peers: Arc<CertifiedKey>,
     /// No authority of nodes is one of clients too.
     peers_apart: bool,
+    /// When the first list of revoked certificates ends.
+    lists_end: Option<i64>,
     /// What the files held, so that it is seen when they hold something else.
     contents: Contents,
 }
@@ -135,6 +137,12 @@ impl ServerTls {
     #[must_use]
     pub fn shown_to_peers(&self) -> (PathBuf, Vec<u8>) {
         (self.0.settings.peer.cert.clone(), end_entity(&self.state().shown_to_peers))
+    }
+
+    /// The file of revoked certificates, and when the first list in it ends, in seconds since 1970: from then on nobody is let in.
+    #[must_use]
+    pub fn lists_end(&self) -> Option<(PathBuf, i64)> {
+        Some((self.0.settings.crl.clone()?, self.state().lists_end?))
     }
 
     /// Whether nodes have an authority of their own, so that whatever it has issued is a node's. What counts are the keys of the
@@ -225,7 +233,8 @@ impl State {
         let contents = contents(&files(settings))?;
         let shown_to_clients = certified_key(&server.cert, &server.key)?;
         let shown_to_peers = certified_key(&peer.cert, &peer.key)?;
-        let lists = crl.as_ref().map_or(Ok(Vec::new()), |file| revocation_lists(file))?;
+        let (lists, lists_end) =
+            crl.as_ref().map_or(Ok((Vec::new(), None)), |file| lists_of(file, [&server.ca, &peer.ca]))?;
         let (client_roots, peer_roots) = (roots(&server.ca)?, roots(&peer.ca)?);
         let peers_apart = !client_roots.roots.iter().any(|root| {
             peer_roots.roots.iter().any(|peer| peer.subject_public_key_info == root.subject_public_key_info)
@@ -261,6 +270,7 @@ impl State {
             shown_to_clients,
             shown_to_peers,
             peers_apart,
+            lists_end,
             contents,
         })
     }

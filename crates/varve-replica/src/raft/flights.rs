@@ -7,6 +7,7 @@ use crate::{ProduceError, Produced};
 use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::raft::ClientWriteResult;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use varve_record::{NodeId, Offset, Term};
@@ -19,6 +20,8 @@ pub(crate) struct Flights {
     table: Mutex<Table>,
     /// Told when something was refused that may be tried again, or the last one was answered.
     pub(crate) changed: Notify,
+    /// Something was appended since somebody asked.
+    appended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +36,8 @@ struct Table {
 
 impl Flights {
     pub(crate) fn new(log: PartitionLog) -> Arc<Self> {
-        Arc::new(Self { log, table: Mutex::default(), changed: Notify::new() })
+        let (table, changed, appended) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
+        Arc::new(Self { log, table, changed, appended })
     }
 
     /// Notes a proposal that is about to be handed over for the leadership of `term`; what is given back must be called with
@@ -65,6 +69,11 @@ impl Flights {
                 proposal.answer_early(Ok(Produced::appended(extent)));
             }
         }
+    }
+
+    /// Whether something was appended since this was asked last.
+    pub(crate) fn take_appended(&self) -> bool {
+        self.appended.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn has_refused(&self) -> bool {
@@ -102,6 +111,7 @@ impl Flights {
         match result {
             Ok(response) => match response.data {
                 Applied::Done { first, next, append_time } => {
+                    self.appended.store(true, Ordering::Relaxed);
                     proposal.answer(Ok(Extent { first, next, append_time }));
                 }
                 Applied::Void => self.refuse(number, proposal),

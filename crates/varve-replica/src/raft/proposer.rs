@@ -32,7 +32,7 @@ pub(crate) struct GroupProposer {
     producers_max: usize,
     flights: Arc<Flights>,
     lead: Option<Lead>,
-    /// Since when what was refused has not been taken up.
+    /// Since when what was proposed is refused, and nothing was appended.
     refused_since: Option<Instant>,
     /// When it may be tried again: it may be refused at once, and would be tried without end.
     try_at: Instant,
@@ -79,10 +79,7 @@ impl GroupProposer {
                 },
                 // While something waits to be tried again nothing may overtake it.
                 proposal = proposals.recv(), if !flights.has_refused() => match proposal {
-                    Some(proposal) => {
-                        self.refused_since = None;
-                        self.propose(proposal).await;
-                    }
+                    Some(proposal) => self.propose(proposal).await,
                     None => break,
                 },
                 () = tokio::time::sleep_until(self.try_at), if flights.has_refused() => {}
@@ -106,6 +103,9 @@ impl GroupProposer {
 
     /// Judges again what was refused: once nothing is in flight the log's end is what it seems.
     async fn try_again(&mut self) {
+        if self.flights.take_appended() {
+            self.refused_since = None;
+        }
         let since = *self.refused_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= REFUSED_TIME_MAX {
             let leader = self.group.leader();
@@ -140,6 +140,10 @@ impl GroupProposer {
         };
         let flight = self.flights.take_off(term, proposal);
         if let Some(extent) = synced {
+            // What was synced meanwhile is those that wait already.
+            if self.synced.has_changed().unwrap_or(false) {
+                self.flights.synced(*self.synced.borrow_and_update());
+            }
             // What was synced before is not this batch, though it may have lain further on: in another leadership.
             self.synced.mark_unchanged();
             self.flights.answer_when_synced(&flight, extent);

@@ -64,9 +64,16 @@ impl BookApi {
 
     async fn consume_one(&self, offset: u64, call: &Call) -> Result<log_v1::ConsumeResponse, ApiError> {
         let request = consume_request(offset, Some(1));
-        let mut session = match self.session(request, BeyondTail::Refuse, call).await? {
-            Reader::Here(session) => session,
-            Reader::There(away) => return self.consume_there(offset, call, &away).await,
+        let errand = Errand::new(call.may_forward());
+        let mut session = loop {
+            let away = match self.session(request.clone(), BeyondTail::Refuse, call).await? {
+                Reader::Here(session) => break session,
+                Reader::There(away) => away,
+            };
+            match self.consume_there(offset, call, &away).await {
+                Err(error) => errand.again(error).await?,
+                answer => return answer,
+            }
         };
         let mut piece = session.piece(CONSUME_BYTES_MAX).await?;
         if piece.is_empty() {

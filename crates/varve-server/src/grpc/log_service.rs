@@ -47,17 +47,19 @@ impl LogApi {
         call.authorize(Action::Consume, &request.topic).await?;
         let max_wait = max_wait(request.max_wait.as_ref())?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let partition =
-            match self.shared.to_reader(&topic, request.partition, Errand::new(call.may_forward())).await? {
-                Route::Here(partition) => partition,
-                Route::There(away) => {
-                    let mut log = self.shared.forwarder.log(&away.addr)?;
-                    return answered(
-                        log.consume(call.hand_on_for(request, max_wait + AWAY_TIMEOUT)).boxed().await,
-                        &away,
-                    );
-                }
+        let errand = Errand::new(call.may_forward());
+        let partition = loop {
+            let away = match self.shared.to_reader(&topic, request.partition, errand).await? {
+                Route::Here(partition) => break partition,
+                Route::There(away) => away,
             };
+            let mut log = self.shared.forwarder.log(&away.addr)?;
+            let there = call.hand_on_for(request.clone(), max_wait + AWAY_TIMEOUT);
+            match answered(log.consume(there).boxed().await, &away) {
+                Err(error) => errand.again(error).await?,
+                answer => return answer,
+            }
+        };
         let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
         let piece = session.piece(CONSUME_BYTES_MAX).await?;
         if !piece.is_empty() || session.ended() || max_wait.is_zero() {
@@ -86,17 +88,23 @@ impl LogApi {
         let heartbeat = heartbeat(request.heartbeat_interval.as_ref())?;
         let read = request.read.as_ref().ok_or_else(|| invalid("read", "say what to read"))?;
         let topic = self.shared.topics.get(&read.topic).await?;
-        let partition =
-            match self.shared.to_reader(&topic, read.partition, Errand::new(call.may_forward())).await? {
-                Route::Here(partition) => partition,
-                Route::There(away) => {
-                    let mut log = self.shared.forwarder.log(&away.addr)?;
-                    let answers = answered(log.consume_stream(call.hand_on(request)).boxed().await, &away)?;
+        let errand = Errand::new(call.may_forward());
+        let partition = loop {
+            let away = match self.shared.to_reader(&topic, read.partition, errand).await? {
+                Route::Here(partition) => break partition,
+                Route::There(away) => away,
+            };
+            let mut log = self.shared.forwarder.log(&away.addr)?;
+            let there = call.hand_on(request.clone());
+            match answered(log.consume_stream(there).boxed().await, &away) {
+                Err(error) => errand.again(error).await?,
+                Ok(answers) => {
                     let answers = answers
                         .map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
                     return Ok(call.while_allowed(Action::Consume, &name, answers).await);
                 }
-            };
+            }
+        };
         let read = request.read.unwrap_or_default();
         let session = Session::open(&self.shared, topic, partition, read, BeyondTail::Refuse).await?;
         let events = follow::stream(session, heartbeat, self.shared.drain.clone(), &self.shared.read_ahead);
@@ -109,15 +117,17 @@ impl LogApi {
     async fn tail(&self, request: v1::GetTailRequest, call: Call) -> Result<v1::GetTailResponse, ApiError> {
         call.authorize(Action::Describe, &request.topic).await?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let partition = match self
-            .shared
-            .to_reader(&topic, request.partition, Errand::new(call.may_forward()))
-            .await?
-        {
-            Route::Here(partition) => partition,
-            Route::There(away) => {
-                let mut log = self.shared.forwarder.log(&away.addr)?;
-                return answered(log.get_tail(call.hand_on_for(request, AWAY_TIMEOUT)).boxed().await, &away);
+        let errand = Errand::new(call.may_forward());
+        let partition = loop {
+            let away = match self.shared.to_reader(&topic, request.partition, errand).await? {
+                Route::Here(partition) => break partition,
+                Route::There(away) => away,
+            };
+            let mut log = self.shared.forwarder.log(&away.addr)?;
+            let there = call.hand_on_for(request.clone(), AWAY_TIMEOUT);
+            match answered(log.get_tail(there).boxed().await, &away) {
+                Err(error) => errand.again(error).await?,
+                answer => return answer,
             }
         };
         let level = consistency(request.consistency)?;

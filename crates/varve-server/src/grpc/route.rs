@@ -99,7 +99,15 @@ impl Shared {
     ) -> Result<Route, ApiError> {
         let here = match topic.slot(number)?.1 {
             Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => partition,
-            _ => return self.to_leader(topic, number, errand).await,
+            _ if !errand.forward => return self.to_leader(topic, number, errand).await,
+            _ => {
+                // Whoever has a copy can be read from, though nobody leads at present.
+                let leader = self.leader_now(topic, number)?;
+                return match leader.or_else(|| self.another_reader(topic, number)) {
+                    Some(route) => Ok(route),
+                    None => self.to_leader(topic, number, errand).await,
+                };
+            }
         };
         if let Ok(Ok(())) = timeout(RECOVERY_TIMEOUT, here.recovered()).await {
             return Ok(Route::Here(here.clone()));
@@ -156,6 +164,14 @@ impl Shared {
             },
             Slot::Elsewhere => elsewhere(),
         })
+    }
+
+    /// Another node that runs and has a copy, whether or not it leads.
+    fn another_reader(&self, topic: &Topic, number: u32) -> Option<Route> {
+        let (id, _) = topic.slot(number).ok()?;
+        let (state, alive) = (self.view.state(), self.view.alive());
+        let mut hosts = state.0.placement(id)?.hosting().filter(|node| *node != self.view.this());
+        hosts.find(|node| alive.contains(node)).and_then(|node| self.away(node))
     }
 
     /// Whether other nodes have a partition, one of which will lead it.

@@ -194,13 +194,24 @@ impl Session {
             match outcome {
                 Some(progress) => return progress.map(|_| ()).map_err(|error| self.explain(error)),
                 // What is appended from now on is too late; what is on its way may still be in time.
-                None if self.partition.status().next_offset == self.next => {
+                None if self.has_all().await => {
                     self.ended = true;
                     return Ok(());
                 }
                 None => tokio::time::sleep(ON_ITS_WAY_PAUSE).await,
             }
         }
+    }
+
+    /// Whether there is nothing to read beyond what was read: here, and at the leader, which may have what has not come here yet.
+    /// Where no leader can be asked nobody knows.
+    async fn has_all(&self) -> bool {
+        let is_at_end = || self.partition.status().next_offset == self.next;
+        if !is_at_end() {
+            return false;
+        }
+        let barrier = timeout(CATCH_UP_TIMEOUT, self.partition.barrier(Consistency::Linearizable)).await;
+        matches!(barrier, Ok(Ok(committed)) if committed <= self.next) && is_at_end()
     }
 
     fn freshen(

@@ -13,6 +13,9 @@ use varve_tls::ServerTls;
 /// How often it is said that a certificate ends before long.
 const SAY_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// With less time left it is said that a list of revoked certificates ends.
+const LISTS_LEFT_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Takes over what the files hold, every so often and when asked to. What is wrong is said once, and changes nothing.
 pub(super) async fn certificates(env: Env, tls: ServerTls, every: Duration, asked: Arc<Notify>) {
     let mut ticks = interval(every);
@@ -50,7 +53,19 @@ pub(super) async fn certificates(env: Env, tls: ServerTls, every: Duration, aske
             for (file, certificate) in [tls.shown_to_clients(), tls.shown_to_peers()] {
                 say_what_is_wrong(&file, &certificate, now);
             }
+            say_when_lists_end(&tls, now);
         }
+    }
+}
+
+/// Says that a list of revoked certificates ends before long, or has: it is written anew by somebody, or by nobody.
+fn say_when_lists_end(tls: &ServerTls, now: SystemTime) {
+    let Some((file, end)) = tls.lists_end() else { return };
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let left = end.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+    if left < LISTS_LEFT_MIN.as_secs().cast_signed() {
+        let (file, hours_left) = (file.display(), left / 3600);
+        tracing::warn!(%file, hours_left, "list of revoked certificates: write it anew, for nobody is let in once it has ended");
     }
 }
 

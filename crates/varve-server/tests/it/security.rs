@@ -342,6 +342,39 @@ async fn a_policy_that_changes_reaches_streams_that_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_where_the_client_is_reaches_streams_that_another_node_serves() {
+    let certificates = Certificates::new();
+    let nodes = three(&certificates).await;
+    let root = certificates.client("root");
+    let mut admin = cluster(&nodes[&1], root.clone()).await;
+    let create = v1::CreateTopicRequest {
+        name: TOPIC.to_owned(),
+        partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    within(admin.create_topic(create)).await.unwrap();
+    within(log(&nodes[&1], root).await.produce(values(&["one"]))).await.unwrap();
+    let asked = v1::DescribeTopicRequest { name: TOPIC.to_owned(), ..Default::default() };
+    let described = within(admin.describe_topic(asked)).await.unwrap().into_inner().topic.unwrap();
+    let host = described.partitions[0].replicas[0];
+    let asked = nodes.values().find(|node| node.identity().node_id.get() != host).unwrap();
+    let mut reader = log(asked, certificates.client("reader")).await;
+    let mut stream = within(reader.consume_stream(stream_from(0))).await.unwrap().into_inner();
+    assert!(within(stream.message()).await.unwrap().is_some());
+    certificates.write("policy.csv", "p, root, *, *\n");
+    asked.reload();
+    let end = loop {
+        match within(stream.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ends with the reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ApiError::from_status(&end).reason, Reason::PermissionDenied, "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_that_are_not_good_are_told_so() {
     let certificates = Certificates::new();
     let (good, revoked) = (certificates.client("root"), certificates.client("revoked"));

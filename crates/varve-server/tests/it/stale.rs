@@ -1,10 +1,12 @@
 //! A leader that is cut off serves nothing stale, and acknowledges nothing.
 
+use std::time::{Duration, SystemTime};
+
 use tokio::time::timeout;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
 
-use crate::support::{SOON, TOPIC, values, within};
+use crate::support::{SOON, TOPIC, consume_from, text, values, within};
 use crate::test_cluster::{TestCluster, unforwarded, until};
 
 fn linearizable_tail() -> v1::GetTailRequest {
@@ -97,4 +99,52 @@ async fn a_follower_that_is_cut_off_serves_what_it_had_and_catches_up() {
     cluster.switchboard.heal();
     assert_eq!(cluster.values(cut, 21).await.len(), 21);
     assert_eq!(cluster.describe_by(by, TOPIC).await.partitions[0].term, term);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_up_to_a_time_does_not_end_before_it_has_what_the_leader_had_then() {
+    let cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    cluster.produce(1, "before").await;
+    let leader = cluster.leader().await;
+    let cut = (1..=3).find(|number| *number != leader).unwrap();
+    assert_eq!(cluster.values(cut, 1).await, ["before"]);
+    cluster.switchboard.isolate(cut, (1..=3).filter(|number| *number != cut));
+    for value in ["meanwhile", "as well"] {
+        cluster.produce(leader, value).await;
+    }
+    let bounds = v1::ReadBounds { until_time: Some(SystemTime::now().into()), ..Default::default() };
+    let read = v1::ConsumeRequest { bounds: Some(bounds), ..consume_from(0) };
+    let request = v1::ConsumeStreamRequest { read: Some(read), ..Default::default() };
+    let mut log = cluster.member(cut).log.clone();
+    let mut stream = within(log.consume_stream(unforwarded(request))).await.unwrap().into_inner();
+    let mut found = Vec::new();
+    let mut take = async |stream: &mut tonic::Streaming<v1::ConsumeStreamResponse>| {
+        let message = stream.message().await.unwrap()?;
+        let records = message.batch.unwrap_or_default().records;
+        found.extend(records.into_iter().map(|record| text(&record.value.unwrap())));
+        Some(found.len())
+    };
+    while within(take(&mut stream)).await.expect("what it has comes first") == 0 {}
+    let more = timeout(Duration::from_millis(500), take(&mut stream)).await;
+    assert!(more.is_err(), "it is cut off, and cannot know that there is no more: {more:?}");
+    cluster.switchboard.heal();
+    while within(take(&mut stream)).await.is_some() {}
+    assert_eq!(found, ["before", "meanwhile", "as well"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_copy_has_reads_served_while_nobody_leads() {
+    let mut cluster = TestCluster::start(4).await;
+    cluster.create(3).await;
+    cluster.produce(1, "kept").await;
+    let partition = cluster.describe(TOPIC).await.partitions[0].clone();
+    let without = (1..=4).find(|number| !partition.replicas.contains(&cluster.member(*number).id())).unwrap();
+    let mut log = cluster.member(without).log.clone();
+    within(log.consume(consume_from(0))).await.unwrap();
+    let leader = cluster.leader().await;
+    cluster.kill(leader);
+    let read = within(log.consume(consume_from(0))).await.unwrap().into_inner();
+    assert_eq!(read.records.len(), 1);
+    within(log.get_tail(v1::GetTailRequest { topic: TOPIC.to_owned(), ..Default::default() })).await.unwrap();
 }

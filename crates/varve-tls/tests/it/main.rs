@@ -128,6 +128,13 @@ async fn a_list_that_revokes_or_has_ended_keeps_out_and_says_so() {
     let server = revoking(NEW);
     assert!(refused(call(&alice, &server).await.0).contains("revoked"));
     call(&bob, &server).await.0.unwrap();
+    assert!(server.lists_end().is_some());
+    // A list by somebody else would revoke nothing.
+    let other = TestPki::new("another authority");
+    let foreign = Some(other.revoke(&[], NEW));
+    let error =
+        ServerTls::open(ServerTlsSettings { crl: foreign, ..settings(&pki) }).unwrap_err().to_string();
+    assert!(error.contains("has signed the list of") && error.contains("another authority"), "{error}");
     // Nobody can say any more who was revoked since.
     let server = revoking(EXPIRED);
     let (called, seen) = call(&bob, &server).await;
@@ -174,8 +181,10 @@ fn files_that_are_wrong_are_named_and_no_key_is_shown() {
     let gone = open(&|files| files.cert = "/nowhere/cert.pem".into());
     assert!(matches!(&gone, TlsError::Read { file, .. } if file == Path::new("/nowhere/cert.pem")), "{gone}");
     let secret = std::fs::read_to_string(&key).unwrap();
-    pki.write("cut.pem", &secret[..secret.len() / 2]);
-    let cut = open(&|files| files.key = pki.path("cut.pem"));
+    let half = pki.path("cut.pem");
+    std::fs::copy(&key, &half).unwrap();
+    std::fs::write(&half, &secret[..secret.len() / 2]).unwrap();
+    let cut = open(&|files| files.key.clone_from(&half));
     assert!(matches!(cut, TlsError::Pem { .. }), "{cut}");
     let line = secret.lines().nth(1).unwrap();
     assert!(!format!("{cut} {cut:?}").contains(&line[..16]));
