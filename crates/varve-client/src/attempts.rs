@@ -25,19 +25,35 @@ pub(crate) struct Attempts {
     avoided: Vec<Arc<str>>,
     /// What the last attempt failed with that was not merely out of time.
     reason: Option<ApiError>,
+    /// What is asked for changes nothing: whatever became of the last attempt, the caller may be told of an earlier one.
+    only_looks: bool,
 }
 
 impl Attempts {
     pub(crate) fn new(deadline: Instant, options: &ClientBuilder) -> Self {
         let entropy = options.env.entropy.clone();
         let (attempt_timeout, backoff) = (options.attempt_timeout, Backoff::default());
-        Self { deadline, attempt_timeout, backoff, entropy, avoided: Vec::new(), reason: None }
+        Self {
+            deadline,
+            attempt_timeout,
+            backoff,
+            entropy,
+            avoided: Vec::new(),
+            reason: None,
+            only_looks: false,
+        }
     }
 
     /// Leaves time for a server that is asked to wait for so long before it answers.
     pub(crate) fn waiting(mut self, wait: Duration) -> Self {
         self.deadline += wait;
         self.attempt_timeout += wait;
+        self
+    }
+
+    /// For a call that changes nothing.
+    pub(crate) fn that_only_look(mut self) -> Self {
+        self.only_looks = true;
         self
     }
 
@@ -85,13 +101,20 @@ impl Attempts {
     /// As [`Attempts::after`], for an error that is known to pass whatever the table says.
     ///
     /// # Errors
-    /// The same error, if there is no time left for another attempt. Of an attempt that the end of the call has cut short the
-    /// error of the one before: it says what is the matter.
+    /// The same error, if there is no time left for another attempt. Where the end of the call has cut that short, the one before
+    /// says what is the matter: its error where nothing can have been changed, and its words with the others where something can.
     pub(crate) async fn wait(&mut self, error: ApiError) -> Result<(), ApiError> {
         let (now, pause) = (Instant::now(), self.pause(&error));
         if now + pause >= self.deadline {
-            let cut_short = error.reason == Reason::Deadline && now >= self.deadline;
-            return Err(self.reason.take().filter(|_| cut_short).unwrap_or(error));
+            let is_cut_short = error.reason == Reason::Deadline && now >= self.deadline;
+            return Err(match self.reason.take().filter(|_| is_cut_short) {
+                Some(before) if self.only_looks => before,
+                Some(before) => ApiError {
+                    message: format!("{}; before that: {}", error.message, before.message),
+                    ..error
+                },
+                None => error,
+            });
         }
         tracing::debug!(%error, ?pause, "call failed, trying again");
         if error.reason != Reason::Deadline {
@@ -160,19 +183,23 @@ mod tests {
     async fn an_attempt_that_is_cut_short_tells_what_was_the_matter_before() {
         let options = crate::Client::builder();
         let second = Duration::from_secs(1);
-        let mut attempts = Attempts::new(Instant::now() + second, &options);
-        attempts.after(ApiError::new(Reason::Unreachable, ""), true).await.expect("there is time");
-        sleep(second).await;
-        let error =
-            attempts.after(ApiError::new(Reason::Deadline, ""), true).await.expect_err("there is none");
-        assert_eq!(error.reason, Reason::Unreachable);
+        let cut_short = async |mut attempts: Attempts| {
+            let before = ApiError::new(Reason::Unreachable, "nobody is there");
+            attempts.after(before, true).await.expect("there is time");
+            sleep(second).await;
+            attempts
+                .after(ApiError::new(Reason::Deadline, "no answer"), true)
+                .await
+                .expect_err("there is none")
+        };
+        let attempts = || Attempts::new(Instant::now() + second, &options);
+        assert_eq!(cut_short(attempts().that_only_look()).await.reason, Reason::Unreachable);
         // What may have happened is told so.
-        let mut attempts = Attempts::new(Instant::now() + second, &options);
-        attempts.after(ApiError::new(Reason::Unreachable, ""), false).await.expect("there is time");
-        sleep(second).await;
-        let error =
-            attempts.after(ApiError::new(Reason::Deadline, ""), false).await.expect_err("there is none");
-        assert_eq!(error.reason, Reason::Deadline);
+        let error = cut_short(attempts()).await;
+        assert_eq!(
+            (error.reason, &*error.message),
+            (Reason::Deadline, "no answer; before that: nobody is there")
+        );
     }
 
     #[test]

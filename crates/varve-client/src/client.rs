@@ -409,7 +409,7 @@ async fn greet(resolver: &Resolver, attempts: Attempts) -> Result<(), ApiError> 
             answer => answer,
         }
     };
-    let (servers, answered_by) = call_any(resolver, attempts, true, call).await?;
+    let (servers, answered_by) = call_any(resolver, attempts.that_only_look(), true, call).await?;
     resolver.learn(&servers, &answered_by);
     Ok(())
 }
