@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-/// By default, the most connections that are open at once. One more is closed as soon as it is accepted.
+/// By default, the most connections that are open at once. One more is closed: as soon as it is accepted, or, where there is room
+/// for nodes alone, once it has told that it is none.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// By default, how many of them are kept for other nodes of the cluster, so that no number of clients keeps those apart.
 pub const PEERS_RESERVED: usize = 256;
 
-/// By default, the most connections that have not yet told what they speak. One more closes the one that has taken longest.
+/// By default, the most connections that have not yet told what they speak. One more closes the
+/// oldest of the address that has most of them.
 pub const PENDING_MAX: usize = 256;
 
 /// By default, how long a connection may stay silent after it was accepted.
