@@ -62,8 +62,8 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Admission
             return self.inner.call(request);
         }
         let room = path.ends_with(PRODUCE).then(|| Arc::clone(&self.room));
-        let deadline = Box::pin(sleep(ARRIVAL_TIMEOUT));
-        self.inner.call(request.map(|body| Body::new(Arriving { body, room, deadline, admission: None })))
+        self.inner
+            .call(request.map(|body| Body::new(Arriving { body, room, deadline: None, admission: None })))
     }
 }
 
@@ -72,7 +72,8 @@ struct Arriving {
     body: Body,
     /// Where it brings records: the room for all of those.
     room: Option<Arc<Semaphore>>,
-    deadline: Pin<Box<Sleep>>,
+    /// When it has to be there, once something of it has been waited for: most come with the call.
+    deadline: Option<Pin<Box<Sleep>>>,
     /// What it was let in with, once it has begun.
     admission: Option<Option<OwnedSemaphorePermit>>,
 }
@@ -106,7 +107,8 @@ impl HttpBody for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            ready!(self.deadline.as_mut().poll(cx));
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(ARRIVAL_TIMEOUT)));
+            ready!(deadline.as_mut().poll(cx));
             let seconds = ARRIVAL_TIMEOUT.as_secs();
             let late = format!("the request has not arrived within {seconds} s");
             return Poll::Ready(Some(Err(Status::deadline_exceeded(late))));

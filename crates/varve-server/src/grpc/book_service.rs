@@ -18,7 +18,7 @@ use super::convert::status;
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
-use super::route::{Away, Errand, Route, from_afar_read};
+use super::route::{Away, Errand, Read, Route, answered, from_afar_read};
 use super::session::{BeyondTail, ReadRecord, Session};
 use crate::limits::AWAY_TIMEOUT;
 use crate::security::Call;
@@ -64,17 +64,18 @@ impl BookApi {
 
     async fn consume_one(&self, offset: u64, call: &Call) -> Result<log_v1::ConsumeResponse, ApiError> {
         let request = consume_request(offset, Some(1));
-        let errand = Errand::new(call.may_forward());
-        let mut session = loop {
-            let away = match self.session(request.clone(), BeyondTail::Refuse, call).await? {
-                Reader::Here(session) => break session,
-                Reader::There(away) => away,
-            };
-            match self.consume_there(offset, call, &away).await {
-                Err(error) => errand.again(error).await?,
-                answer => return answer,
-            }
+        let topic = self.topic(call).await?;
+        let shared = &self.shared;
+        let ask = |away: Away| async move {
+            let mut book = shared.forwarder.book(&away.addr)?;
+            let there = call.hand_on_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT);
+            answered(book.consume(there).boxed().await, &away)
         };
+        let partition = match self.shared.read(&topic, 0, call.may_forward(), ask).await? {
+            Read::Here(partition) => partition,
+            Read::There(answer) => return Ok(answer),
+        };
+        let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
         let mut piece = session.piece(CONSUME_BYTES_MAX).await?;
         if piece.is_empty() {
             session.catch_up(&self.shared).await;
@@ -88,32 +89,39 @@ impl BookApi {
         }
     }
 
-    async fn consume_there(
+    async fn consume_many(
         &self,
         offset: u64,
         call: &Call,
-        away: &Away,
-    ) -> Result<log_v1::ConsumeResponse, ApiError> {
-        let mut book = self.shared.forwarder.book(&away.addr)?;
-        let answer =
-            book.consume(call.hand_on_for(log_v1::ConsumeRequest { offset }, AWAY_TIMEOUT)).boxed().await;
-        answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
-    }
-
-    async fn session(
-        &self,
-        request: v1::ConsumeRequest,
-        beyond_tail: BeyondTail,
-        call: &Call,
-    ) -> Result<Reader, ApiError> {
+    ) -> Result<BoxStream<'static, Result<log_v1::ConsumeResponse, Status>>, ApiError> {
         let topic = self.topic(call).await?;
-        Ok(match self.shared.to_reader(&topic, 0, Errand::new(call.may_forward())).await? {
-            Route::Here(partition) => {
-                let session = Session::open(&self.shared, topic, partition, request, beyond_tail).await?;
-                Reader::Here(Box::new(session))
+        let shared = &self.shared;
+        let ask = |away: Away| async move {
+            let mut book = shared.forwarder.book(&away.addr)?;
+            let answers = book.consume_stream(call.hand_on(log_v1::ConsumeRequest { offset })).boxed().await;
+            Ok((answered(answers, &away)?, away))
+        };
+        let partition = match self.shared.read(&topic, 0, call.may_forward(), ask).await? {
+            Read::Here(partition) => partition,
+            Read::There((answers, away)) => {
+                let answers =
+                    answers.map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
+                return Ok(call.while_allowed(Action::Consume, TOPIC, answers).await);
             }
-            Route::There(away) => Reader::There(away),
-        })
+        };
+        // As in the book, a stream waits for its first record wherever that will be.
+        let request = consume_request(offset, None);
+        let session = Session::open(&self.shared, topic, partition, request, BeyondTail::Wait).await?;
+        let events = follow::stream(session, None, self.shared.drain.clone(), &self.shared.read_ahead);
+        let responses = events.flat_map(|event| {
+            let responses = match event {
+                Ok(Event::Piece(piece)) => piece.records.into_iter().map(consume_response).map(Ok).collect(),
+                Ok(Event::Heartbeat(_) | Event::Draining(_)) => Vec::new(),
+                Err(error) => vec![Err(status(error))],
+            };
+            stream::iter(responses)
+        });
+        Ok(call.while_allowed(Action::Consume, TOPIC, responses).await)
     }
 
     /// The servers, with the one that leads the book's log as the leader.
@@ -139,12 +147,6 @@ impl BookApi {
         let servers = self.shared.view.servers().servers.into_iter().filter(|server| server.alive);
         Ok(log_v1::GetServersResponse { servers: servers.map(server).collect() })
     }
-}
-
-/// Where a read is served.
-enum Reader {
-    Here(Box<Session>),
-    There(Away),
 }
 
 #[tonic::async_trait]
@@ -174,31 +176,8 @@ impl Log for BookApi {
         &self,
         request: Request<log_v1::ConsumeRequest>,
     ) -> Result<Response<Self::ConsumeStreamStream>, Status> {
-        // As in the book, a stream waits for its first record wherever that will be.
         let (offset, call) = (request.get_ref().offset, Call::of(&request));
-        let session = match self.session(consume_request(offset, None), BeyondTail::Wait, &call).await {
-            Ok(Reader::Here(session)) => *session,
-            Ok(Reader::There(away)) => {
-                let mut book = self.shared.forwarder.book(&away.addr).map_err(status)?;
-                let answers =
-                    book.consume_stream(call.hand_on(log_v1::ConsumeRequest { offset })).boxed().await;
-                let answers = answers.map_err(|error| status(from_afar_read(&error, &away)))?.into_inner();
-                let answers =
-                    answers.map(move |answer| answer.map_err(|error| status(from_afar_read(&error, &away))));
-                return Ok(Response::new(call.while_allowed(Action::Consume, TOPIC, answers).await));
-            }
-            Err(error) => return Err(status(error)),
-        };
-        let events = follow::stream(session, None, self.shared.drain.clone(), &self.shared.read_ahead);
-        let responses = events.flat_map(|event| {
-            let responses = match event {
-                Ok(Event::Piece(piece)) => piece.records.into_iter().map(consume_response).map(Ok).collect(),
-                Ok(Event::Heartbeat(_) | Event::Draining(_)) => Vec::new(),
-                Err(error) => vec![Err(status(error))],
-            };
-            stream::iter(responses)
-        });
-        Ok(Response::new(call.while_allowed(Action::Consume, TOPIC, responses).await))
+        self.consume_many(offset, &call).await.map(Response::new).map_err(status)
     }
 
     async fn produce_stream(

@@ -22,7 +22,7 @@ use super::convert::{consistency, status, to_wire_time};
 use super::follow::{self, Event};
 use super::intake::Intake;
 use super::pipeline::{self, Answer, Numbered};
-use super::route::{Away, Errand, Route, from_afar_read};
+use super::route::{Away, Read, answered, from_afar_read};
 use super::session::{BeyondTail, Session, within_freshness};
 use crate::error::{invalid, read_error, timed_out};
 use crate::limits::{AWAY_TIMEOUT, CHANGE_TIMEOUT};
@@ -47,18 +47,15 @@ impl LogApi {
         call.authorize(Action::Consume, &request.topic).await?;
         let max_wait = max_wait(request.max_wait.as_ref())?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let errand = Errand::new(call.may_forward());
-        let partition = loop {
-            let away = match self.shared.to_reader(&topic, request.partition, errand).await? {
-                Route::Here(partition) => break partition,
-                Route::There(away) => away,
-            };
-            let mut log = self.shared.forwarder.log(&away.addr)?;
-            let there = call.hand_on_for(request.clone(), max_wait + AWAY_TIMEOUT);
-            match answered(log.consume(there).boxed().await, &away) {
-                Err(error) => errand.again(error).await?,
-                answer => return answer,
-            }
+        let (shared, asked, by) = (&self.shared, &request, &call);
+        let ask = |away: Away| async move {
+            let mut log = shared.forwarder.log(&away.addr)?;
+            let there = by.hand_on_for(asked.clone(), max_wait + AWAY_TIMEOUT);
+            answered(log.consume(there).boxed().await, &away)
+        };
+        let partition = match self.shared.read(&topic, request.partition, call.may_forward(), ask).await? {
+            Read::Here(partition) => partition,
+            Read::There(answer) => return Ok(answer),
         };
         let mut session = Session::open(&self.shared, topic, partition, request, BeyondTail::Refuse).await?;
         let piece = session.piece(CONSUME_BYTES_MAX).await?;
@@ -88,21 +85,18 @@ impl LogApi {
         let heartbeat = heartbeat(request.heartbeat_interval.as_ref())?;
         let read = request.read.as_ref().ok_or_else(|| invalid("read", "say what to read"))?;
         let topic = self.shared.topics.get(&read.topic).await?;
-        let errand = Errand::new(call.may_forward());
-        let partition = loop {
-            let away = match self.shared.to_reader(&topic, read.partition, errand).await? {
-                Route::Here(partition) => break partition,
-                Route::There(away) => away,
-            };
-            let mut log = self.shared.forwarder.log(&away.addr)?;
-            let there = call.hand_on(request.clone());
-            match answered(log.consume_stream(there).boxed().await, &away) {
-                Err(error) => errand.again(error).await?,
-                Ok(answers) => {
-                    let answers = answers
-                        .map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
-                    return Ok(call.while_allowed(Action::Consume, &name, answers).await);
-                }
+        let (shared, asked, by) = (&self.shared, &request, &call);
+        let ask = |away: Away| async move {
+            let mut log = shared.forwarder.log(&away.addr)?;
+            let answers = log.consume_stream(by.hand_on(asked.clone())).boxed().await;
+            Ok((answered(answers, &away)?, away))
+        };
+        let partition = match self.shared.read(&topic, read.partition, call.may_forward(), ask).await? {
+            Read::Here(partition) => partition,
+            Read::There((answers, away)) => {
+                let answers =
+                    answers.map(move |answer| answer.map_err(|status| from_afar_read(&status, &away).into()));
+                return Ok(call.while_allowed(Action::Consume, &name, answers).await);
             }
         };
         let read = request.read.unwrap_or_default();
@@ -117,18 +111,15 @@ impl LogApi {
     async fn tail(&self, request: v1::GetTailRequest, call: Call) -> Result<v1::GetTailResponse, ApiError> {
         call.authorize(Action::Describe, &request.topic).await?;
         let topic = self.shared.topics.get(&request.topic).await?;
-        let errand = Errand::new(call.may_forward());
-        let partition = loop {
-            let away = match self.shared.to_reader(&topic, request.partition, errand).await? {
-                Route::Here(partition) => break partition,
-                Route::There(away) => away,
-            };
-            let mut log = self.shared.forwarder.log(&away.addr)?;
-            let there = call.hand_on_for(request.clone(), AWAY_TIMEOUT);
-            match answered(log.get_tail(there).boxed().await, &away) {
-                Err(error) => errand.again(error).await?,
-                answer => return answer,
-            }
+        let (shared, asked, by) = (&self.shared, &request, &call);
+        let ask = |away: Away| async move {
+            let mut log = shared.forwarder.log(&away.addr)?;
+            let there = by.hand_on_for(asked.clone(), AWAY_TIMEOUT);
+            answered(log.get_tail(there).boxed().await, &away)
+        };
+        let partition = match self.shared.read(&topic, request.partition, call.may_forward(), ask).await? {
+            Read::Here(partition) => partition,
+            Read::There(answer) => return Ok(answer),
         };
         let level = consistency(request.consistency)?;
         let explain = |error| topic.explain(read_error(error, topic.at(request.partition)));
@@ -229,10 +220,6 @@ impl LogService for LogApi {
     ) -> Result<Response<v1::InitProducerResponse>, Status> {
         self.identify(request.into_inner()).await.map(Response::new).map_err(status)
     }
-}
-
-fn answered<T>(answer: Result<Response<T>, Status>, away: &Away) -> Result<T, ApiError> {
-    answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
 }
 
 fn stream_response(shared: &Shared, answer: Answer) -> v1::ProduceStreamResponse {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use tonic::Status;
+use tonic::{Response, Status};
 use varve_api::error::{ApiError, Reason, meta};
 use varve_record::{NodeId, PartitionId};
 use varve_replica::Partition;
@@ -28,6 +28,15 @@ const RECOVERY_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) enum Route {
     Here(Partition),
     There(Away),
+}
+
+/// Where a read was served, or is to be.
+#[derive(Debug)]
+pub(crate) enum Read<T> {
+    /// It is for this node.
+    Here(Partition),
+    /// Another node has answered.
+    There(T),
 }
 
 /// Another node.
@@ -90,13 +99,32 @@ impl Shared {
         }
     }
 
-    /// To a replica of a partition that can be read from: this node, if it has one.
-    pub(crate) async fn to_reader(
+    /// To a replica of a partition that can be read from: this node, if it has one. Another is asked by `ask`, and the next where
+    /// that one has gone meanwhile.
+    pub(crate) async fn read<T, F>(
         &self,
         topic: &Topic,
         number: u32,
-        errand: Errand,
-    ) -> Result<Route, ApiError> {
+        forward: bool,
+        ask: impl Fn(Away) -> F,
+    ) -> Result<Read<T>, ApiError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let errand = Errand::new(forward);
+        loop {
+            match self.to_reader(topic, number, errand).await? {
+                Route::Here(partition) => return Ok(Read::Here(partition)),
+                Route::There(away) => match ask(away).await {
+                    Ok(answer) => return Ok(Read::There(answer)),
+                    Err(error) => errand.again(error).await?,
+                },
+            }
+        }
+    }
+
+    /// Where a partition can be read.
+    async fn to_reader(&self, topic: &Topic, number: u32, errand: Errand) -> Result<Route, ApiError> {
         let here = match topic.slot(number)?.1 {
             Slot::Open(partition) if !errand.forward || partition.status().damage.is_none() => partition,
             _ if !errand.forward => return self.to_leader(topic, number, errand).await,
@@ -210,6 +238,11 @@ pub(crate) fn from_afar(status: &Status, away: &Away) -> ApiError {
         }
         error => error,
     }
+}
+
+/// The answer of another node to something that changes nothing.
+pub(crate) fn answered<T>(answer: Result<Response<T>, Status>, away: &Away) -> Result<T, ApiError> {
+    answer.map(Response::into_inner).map_err(|status| from_afar_read(&status, away))
 }
 
 /// What another node answered to something that changes nothing. What became of the way there is not the caller's business,

@@ -76,7 +76,7 @@ fn known(method: &str) -> &str {
     if requirement(method).is_some() { method } else { "a call that there is not" }
 }
 
-/// The caller is known, and may not do it. Every refusal is said in the log.
+/// The caller is known, and may not do it.
 pub(super) fn denied(
     subject: &str,
     addr: SocketAddr,

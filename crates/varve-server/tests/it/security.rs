@@ -12,7 +12,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use varve_api::error::{ApiError, Reason, meta};
@@ -51,6 +51,18 @@ async fn log(node: &Node, files: TlsFiles) -> LogServiceClient<Channel> {
 
 async fn cluster(node: &Node, files: TlsFiles) -> ClusterServiceClient<Channel> {
     ClusterServiceClient::new(within(connect(&addr(node), files)).await.unwrap())
+}
+
+/// Returns once a stream has ended because the policy no longer allows it.
+async fn is_denied_in_the_end(mut stream: Streaming<v1::ConsumeStreamResponse>) {
+    let end = loop {
+        match within(stream.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ends with the reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ApiError::from_status(&end).reason, Reason::PermissionDenied, "{end}");
 }
 
 /// Messages as they are.
@@ -331,14 +343,7 @@ async fn a_policy_that_changes_reaches_streams_that_are_open() {
 
     certificates.write("policy.csv", "p, root, *, *\n");
     node.reload();
-    let end = loop {
-        match within(stream.message()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("it ends with the reason"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!(ApiError::from_status(&end).reason, Reason::PermissionDenied, "{end}");
+    is_denied_in_the_end(stream).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -364,14 +369,7 @@ async fn a_policy_that_changes_where_the_client_is_reaches_streams_that_another_
     assert!(within(stream.message()).await.unwrap().is_some());
     certificates.write("policy.csv", "p, root, *, *\n");
     asked.reload();
-    let end = loop {
-        match within(stream.message()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("it ends with the reason"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!(ApiError::from_status(&end).reason, Reason::PermissionDenied, "{end}");
+    is_denied_in_the_end(stream).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
