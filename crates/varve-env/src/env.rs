@@ -4,6 +4,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::net::{Network, TcpNetwork};
 use crate::{Blocking, Entropy, Spawn, SystemClock, SystemEntropy, ThreadSpawn, WallClock};
 use std::sync::Arc;
+use varve_telemetry::Telemetry;
 
 /// What a node gets from the world: made once, by the composition root or the simulation, and handed down.
 #[derive(Clone, Debug)]
@@ -20,10 +21,12 @@ pub struct Env {
     pub disk: Arc<dyn Disk>,
     /// Sockets.
     pub network: Arc<dyn Network>,
+    /// Who is told how it goes.
+    pub telemetry: Telemetry,
 }
 
 impl Env {
-    /// The real world.
+    /// The real world, which is told nothing.
     #[must_use]
     pub fn real() -> Self {
         Self {
@@ -33,6 +36,7 @@ impl Env {
             blocking: Blocking::Pool,
             disk: Arc::new(RealDisk),
             network: Arc::new(TcpNetwork),
+            telemetry: Telemetry::off(),
         }
     }
 }

@@ -109,7 +109,7 @@ async fn many_at_once(partition: &Partition) -> f64 {
 }
 
 fn produce() -> Produce {
-    Produce { batch: batch(), expected_offset: None, acks: Acks::Quorum }
+    Produce { batch: batch(), expected_offset: None, acks: Acks::Quorum, trace: None }
 }
 
 fn batch() -> Batch {

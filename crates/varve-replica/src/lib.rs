@@ -15,6 +15,7 @@ mod judge;
 mod laggard;
 mod lead;
 mod members;
+mod metrics;
 mod open_log;
 mod partition;
 mod produce;

@@ -135,7 +135,8 @@ impl Partition {
         let room = Arc::clone(&self.shared.room).acquire_many_owned(size_bytes).await;
         let room = room.map_err(|_| ProduceError::ShuttingDown)?;
         let (answer, outcome) = oneshot::channel();
-        let proposal = Proposal::Produce { produce, answer, room };
+        let in_hand = self.shared.lead.group().ok().map(|group| group.metered().begin());
+        let proposal = Proposal::Produce { produce, answer, room, in_hand };
         self.shared.proposals.send(proposal).await.map_err(|_| self.closed())?;
         Ok(Pending { outcome, committed: self.shared.lead.committed() })
     }

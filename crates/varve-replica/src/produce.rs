@@ -4,6 +4,7 @@ use crate::ProduceError;
 use crate::committed::{Committed, Extent};
 use tokio::sync::oneshot;
 use varve_record::{Batch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use varve_telemetry::TraceContext;
 
 /// When a produce is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Produce {
     pub expected_offset: Option<Offset>,
     /// When it is acknowledged.
     pub acks: Acks,
+    /// Where it belongs in a trace, if that is recorded.
+    pub trace: Option<TraceContext>,
 }
 
 /// A batch that was appended.

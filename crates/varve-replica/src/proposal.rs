@@ -1,6 +1,7 @@
 //! What a proposer is asked to do.
 
 use crate::committed::Extent;
+use crate::metrics::InHand;
 use crate::produce::Outcome;
 use crate::{Produce, ProduceError, Produced};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -15,6 +16,8 @@ pub(crate) enum Proposal {
         answer: oneshot::Sender<Outcome>,
         /// Room in flight, given back when the batch is synced.
         room: OwnedSemaphorePermit,
+        /// What is counted until it is answered.
+        in_hand: Option<InHand>,
     },
     /// Move the start of the log.
     Trim { before: Offset, answer: oneshot::Sender<Result<Offset, ProduceError>> },
@@ -33,8 +36,11 @@ impl Proposal {
     /// Tells whoever waits.
     pub(crate) fn answer(self, result: Result<Extent, ProduceError>) {
         match self {
-            Self::Produce { answer, room, .. } => {
+            Self::Produce { answer, room, in_hand, .. } => {
                 drop(room);
+                if let Some(in_hand) = in_hand {
+                    in_hand.answered(result.is_ok());
+                }
                 // Whoever does not wait any more does not need it.
                 drop(answer.send(Outcome::Done(result.map(Produced::appended))));
             }

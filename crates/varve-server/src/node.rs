@@ -464,7 +464,7 @@ fn join_peers(
         None => Arc::clone(&env.network),
     };
     let client = PeerClient::new(network, Arc::clone(&env.entropy), this, addresses.for_peers());
-    let peers = Peers::new(identity.node_id, Arc::new(WireNetwork::new(client)));
+    let peers = Peers::new(identity.node_id, Arc::new(WireNetwork::new(client, &env.telemetry)));
     // It is set once: this is the only place.
     let (metadata, age_max) =
         (Arc::default(), config.security.as_ref().map(|security| security.connection_age_max));

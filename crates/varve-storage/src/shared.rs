@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use varve_env::Entropy;
 use varve_env::disk::{Disk, DiskFile};
 use varve_record::PartitionId;
+use varve_telemetry::{Histogram, Telemetry, catalogue};
 
 /// The share of the disk that the reserve never passes: one part in so many.
 const RESERVE_DISK_PARTS: u64 = 20;
@@ -39,6 +40,9 @@ pub(crate) struct Shared {
     /// Something was refused for want of room since the last look.
     has_refused: AtomicBool,
     stop: Mutex<StopState>,
+    /// How long syncs take, and how many entries each makes durable.
+    pub(crate) sync_duration: Histogram<f64>,
+    pub(crate) sync_entries: Histogram<f64>,
 }
 
 #[derive(Default)]
@@ -54,6 +58,7 @@ impl Shared {
         dir: PathBuf,
         config: StorageConfig,
         pool: Pool,
+        telemetry: &Telemetry,
     ) -> Self {
         Self {
             files: Lru::new(config.open_files_max),
@@ -64,6 +69,8 @@ impl Shared {
             held_bytes: AtomicU64::new(0),
             has_refused: AtomicBool::new(false),
             stop: Mutex::default(),
+            sync_duration: telemetry.histogram(&catalogue::FSYNC_DURATION),
+            sync_entries: telemetry.histogram(&catalogue::FSYNC_ENTRIES),
             disk,
             entropy,
             dir,

@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use varve_env::disk::DiskLock;
+use varve_env::disk::{DiskLock, DiskSpace};
 use varve_env::{Env, WorkerHandle};
 use varve_record::PartitionId;
 
@@ -73,8 +73,14 @@ impl Storage {
         let pool = Pool::open(Arc::clone(&env.disk), dir.join(POOL_DIR), config.pool_bytes_max);
         let pool = pool.map_err(|e| FileError::new("list", &dir.join(POOL_DIR), e))?;
         let writers = config.writers;
-        let shared =
-            Shared::new(Arc::clone(&env.disk), Arc::clone(&env.entropy), dir.to_path_buf(), config, pool);
+        let shared = Shared::new(
+            Arc::clone(&env.disk),
+            Arc::clone(&env.entropy),
+            dir.to_path_buf(),
+            config,
+            pool,
+            &env.telemetry,
+        );
         let shared = Arc::new(shared);
         let votes = open_votes(env, dir, &shared, is_new)?;
         let node = read_node(env, dir)?;
@@ -90,6 +96,20 @@ impl Storage {
             logs: OpenLogs::default(),
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// Operations that wait for the disk.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.queues.iter().map(|queue| queue.len()).sum()
+    }
+
+    /// The size of the disk that the directory is on, and the room on it. Blocks.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn space(&self) -> io::Result<DiskSpace> {
+        self.0.shared.disk.space(&self.0.shared.dir)
     }
 
     /// The node's identity, as given to [`Storage::set_node_file`]; `None` before the first.

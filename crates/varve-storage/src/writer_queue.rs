@@ -57,6 +57,11 @@ impl WriterQueue {
         state.waker.take()
     }
 
+    /// Operations that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().work.len()
+    }
+
     /// Works the queue off until it is closed and empty.
     pub(crate) async fn run(self: Arc<Self>) {
         self.lock().thread = Some(thread::current().id());

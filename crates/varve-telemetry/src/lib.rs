@@ -23,4 +23,4 @@ pub use opentelemetry::KeyValue;
 pub use opentelemetry::metrics::{Counter, Histogram};
 pub use span::{Span, SpanKind, SpanRecord, SpanSink, Spans};
 pub use stages::{Stage, Stages};
-pub use telemetry::{Exposition, Observer, Telemetry};
+pub use telemetry::{Exposition, Level, Observer, Telemetry};

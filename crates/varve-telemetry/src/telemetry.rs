@@ -4,7 +4,7 @@ use crate::metric::{Kind, Metric};
 use crate::span::Spans;
 use crate::stages::Stages;
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, NoopMeterProvider};
+use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, NoopMeterProvider, UpDownCounter};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ pub trait Exposition: Send + Sync + fmt::Debug {
     /// What went wrong.
     fn text(&self) -> Result<String, String>;
 }
+
+/// What goes up and down, told by its steps.
+pub type Level = UpDownCounter<i64>;
 
 /// What a metric's value is told to, with the labels of the series.
 pub type Observer<'a> = &'a dyn Fn(f64, &[KeyValue]);
@@ -75,6 +78,17 @@ impl Telemetry {
         let Kind::Histogram(bounds) = metric.kind else { panic!("{} is no histogram", metric.name) };
         let histogram = self.meter.f64_histogram(metric.name).with_unit(metric.unit);
         histogram.with_description(metric.description).with_boundaries(bounds.to_vec()).build()
+    }
+
+    /// A gauge of the catalogue that is told by its steps.
+    ///
+    /// # Panics
+    /// Where the catalogue says that it is something else.
+    #[must_use]
+    pub fn level(&self, metric: &Metric) -> Level {
+        assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
+        let level = self.meter.i64_up_down_counter(metric.name).with_unit(metric.unit);
+        level.with_description(metric.description).build()
     }
 
     /// Has a metric's series told whenever somebody reads them. What is told must be at hand: nobody may wait there.

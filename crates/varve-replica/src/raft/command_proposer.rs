@@ -89,7 +89,7 @@ impl Group {
     async fn commit_command(&self, term: Term, body: Bytes) -> Result<LogId, ProduceError> {
         self.check_command(&body)?;
         let append_time = Timestamp::new(self.clock().now_unix_ms());
-        let proposal = Proposal { kind: EntryKind::Command, append_time, expected: None, body };
+        let proposal = Proposal { kind: EntryKind::Command, append_time, expected: None, body, mark: None };
         let (sender, mut outcome) = oneshot::channel::<ClientWriteResult<Types>>();
         let answer = Answer::new(move |result| drop(sender.send(result)));
         if self.raft().write(proposal).responder(answer).with_leader(term.get()).await.is_err() {

@@ -2,6 +2,7 @@
 
 use super::command_proposer::HANDED_OVER_MAX;
 use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
+use super::commit_clock::CommitClock;
 use super::hearing::Hearing;
 use super::heartbeats::Heartbeat;
 use super::leadership::{Leadership, observe};
@@ -17,6 +18,7 @@ use super::state_machine::{Applier, CommandCheck, Due, Machine};
 use super::steady::{Asking, Changes, Heard, Steady};
 use super::types::{RaftVote, Types, to_raft};
 use crate::committed::State;
+use crate::metrics::ReplicaMetrics;
 use crate::{GroupError, GroupMembers, OpenReplicaError, ProduceError, Progress};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -77,6 +79,8 @@ pub(crate) struct Group {
     changes: Changes,
     /// Whether the clock of consensus runs.
     clock_runs: AtomicBool,
+    metered: ReplicaMetrics,
+    commits: CommitClock,
 }
 
 impl Group {
@@ -108,13 +112,16 @@ impl Group {
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
         let noticed = Arc::clone(&due);
+        let metered = ReplicaMetrics::new(&env.telemetry, command_check.is_some());
+        let commits = CommitClock::new(env.telemetry.stages.clone(), metered.clone());
+        let applies = commits.clone();
         let machine = blocking
-            .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed))
+            .run(move || Machine::open(machine_log, blocking, machine_state, applier, noticed, applies))
             .await
             .map_err(|error| untrusted_or(id, error, begin))?;
         let is_new = log.last_log_id().is_none();
         let applied = machine.watch_applied();
-        let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking);
+        let store = LogStore::new(log.clone(), storage.votes().clone(), id, blocking, commits.clone());
         let (synced, waits_for_room) = (store.watch_synced(), store.waits_for_room());
         let (stopping, changes) = (store.stopping(), store.changes());
         let silence = Arc::new(Silence::new(settings.timing.silence()));
@@ -148,6 +155,8 @@ impl Group {
             ),
             changes,
             clock_runs: AtomicBool::new(true),
+            metered,
+            commits,
         });
         peers.add(id, &group, settings.timing);
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
@@ -173,6 +182,16 @@ impl Group {
 
     pub(crate) fn raft(&self) -> &Raft<Types, Machine> {
         &self.raft
+    }
+
+    /// What it counts.
+    pub(crate) fn metered(&self) -> &ReplicaMetrics {
+        &self.metered
+    }
+
+    /// When its entries pass which stage.
+    pub(crate) fn commits(&self) -> &CommitClock {
+        &self.commits
     }
 
     pub(crate) fn log(&self) -> &PartitionLog {
@@ -245,6 +264,10 @@ impl Group {
         }
         if seen != *self.leadership.borrow() {
             self.hearing.note();
+        }
+        let before = self.leadership.borrow().leader;
+        if seen.leader.is_some() && before != seen.leader {
+            self.metered.leader_changed();
         }
         // Who leads is known here before anyone is told.
         let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);

@@ -1,11 +1,13 @@
 //! An entry as consensus handles it.
 
+use super::commit_clock::Mark;
 use super::membership;
 use super::proposal::Proposal;
 use super::types::{LeaderTerm, RaftLogId, RaftMembership, from_raft};
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 use std::fmt;
+use std::sync::Arc;
 use varve_record::{Offset, Timestamp};
 use varve_storage::{Entry, EntryKind};
 
@@ -15,6 +17,8 @@ pub(crate) struct LogEntry {
     leader: LeaderTerm,
     pub(crate) entry: Entry,
     origin: Origin,
+    /// Where somebody watches it.
+    pub(crate) mark: Option<Arc<Mark>>,
 }
 
 /// Where an entry comes from.
@@ -30,7 +34,12 @@ impl LogEntry {
     /// An entry that was read from a log.
     pub(crate) fn stored(entry: Entry) -> Self {
         let leader = LeaderTerm::new(entry.log_id.term.get());
-        Self { leader, entry, origin: Origin::Log }
+        Self { leader, entry, origin: Origin::Log, mark: None }
+    }
+
+    /// Whether this node leads and has just made it.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.origin, Origin::Here { .. })
     }
 
     /// The entry as it goes into a log that ends at `next_offset`. An entry that was judged against another end is voided:
@@ -77,19 +86,19 @@ impl RaftEntry for LogEntry {
         let leader = log_id.leader_id;
         let log_id = from_raft(&log_id);
         let unstamped = Timestamp::default();
-        let (entry, expected) = match payload {
-            EntryPayload::Blank => (Entry::blank(log_id, unstamped), None),
+        let (entry, expected, mark) = match payload {
+            EntryPayload::Blank => (Entry::blank(log_id, unstamped), None, None),
             EntryPayload::Membership(members) => {
-                (Entry::membership(log_id, unstamped, membership::encode(&members)), None)
+                (Entry::membership(log_id, unstamped, membership::encode(&members)), None, None)
             }
             EntryPayload::Normal(proposal) => {
-                let Proposal { kind, append_time, expected, body } = proposal;
+                let Proposal { kind, append_time, expected, body, mark } = proposal;
                 let base_offset = expected.unwrap_or_default();
                 let entry = Entry { log_id, kind, append_time, base_offset, record_count: 0, body };
-                (entry, expected)
+                (entry, expected, mark)
             }
         };
-        Self { leader, entry, origin: Origin::Here { expected } }
+        Self { leader, entry, origin: Origin::Here { expected }, mark }
     }
 
     fn log_id_parts(&self) -> (&LeaderTerm, u64) {
@@ -133,6 +142,7 @@ mod tests {
             append_time: Timestamp::new(5),
             expected: Some(Offset::new(expected)),
             body: Bytes::from_static(b"body"),
+            mark: None,
         };
         LogEntry::new(RaftLogId::new(LeaderTerm::new(2), 7), EntryPayload::Normal(proposal))
     }

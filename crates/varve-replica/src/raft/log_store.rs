@@ -1,5 +1,6 @@
 //! A partition's log and vote, as consensus wants to see them.
 
+use super::commit_clock::{CommitClock, Mark, Synced};
 use super::log_entry::LogEntry;
 use super::steady::Changes;
 use super::types::{RaftLogId, RaftVote, Types, from_raft, to_raft};
@@ -14,7 +15,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use varve_env::Blocking;
@@ -35,6 +36,7 @@ pub(crate) struct LogReader {
     votes: VoteStore,
     group: PartitionId,
     blocking: Blocking,
+    clock: CommitClock,
 }
 
 /// Writes a partition's log for consensus, which alone may: one task calls it, one call after the other.
@@ -54,8 +56,14 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    pub(crate) fn new(log: PartitionLog, votes: VoteStore, group: PartitionId, blocking: Blocking) -> Self {
-        let reader = LogReader { log, votes, group, blocking };
+    pub(crate) fn new(
+        log: PartitionLog,
+        votes: VoteStore,
+        group: PartitionId,
+        blocking: Blocking,
+        clock: CommitClock,
+    ) -> Self {
+        let reader = LogReader { log, votes, group, blocking, clock };
         let synced = watch::Sender::new(Offset::default());
         let (answered, waits_for_room, stopping) = (watch::Sender::new(0), Arc::default(), Arc::default());
         let changes = Changes::default();
@@ -102,22 +110,36 @@ impl LogStore {
 
     /// Appends, and waits while the log is busy, full, or about to be replaced by a snapshot. Nothing else happens in this
     /// group meanwhile: a replica that cannot write does not lead, for its heartbeats stop too.
-    async fn append_entries(&mut self, entries: Vec<Entry>, callback: IOFlushed<Types>) -> io::Result<()> {
+    async fn append_entries(
+        &mut self,
+        entries: Vec<Entry>,
+        marks: Vec<(u64, bool, Arc<Mark>)>,
+        callback: IOFlushed<Types>,
+    ) -> io::Result<()> {
         let callback = Arc::new(Mutex::new(Some(callback)));
         let next_offset = entries.last().map_or(Offset::default(), Entry::next_offset);
         let mut gap_tries = 0;
+        let watched = Arc::new(OnceLock::<Synced>::new());
         loop {
             let (once, answered, synced) =
                 (Arc::clone(&callback), self.answered.clone(), self.synced.clone());
+            let durable = Arc::clone(&watched);
             let done = Box::new(move |result: Result<(), AppendError>| {
                 answered.send_modify(|count| *count += 1);
                 if result.is_ok() {
+                    if let Some(watched) = durable.get() {
+                        watched.now();
+                    }
                     synced.send_replace(next_offset);
                 }
                 if let Some(callback) = once.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     callback.io_completed(result.map_err(io::Error::other));
                 }
             });
+            // Before it is durable, which may be at once.
+            if !marks.is_empty() {
+                watched.get_or_init(|| self.reader.clock.appended(&marks));
+            }
             match self.reader.log.append_let_in(entries.clone(), done) {
                 Ok(_) => {
                     self.submitted += 1;
@@ -193,12 +215,18 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = LogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let mut marks = Vec::new();
+        let entries = entries.into_iter().inspect(|entry| {
+            let index = entry.entry.log_id.index.get();
+            marks.extend(entry.mark.clone().map(|mark| (index, entry.is_own(), mark)));
+        });
         let entries = self.place(entries)?;
-        self.append_entries(entries, callback).await
+        self.append_entries(entries, marks, callback).await
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
         self.changes.note();
+        self.reader.clock.truncated(last.map(|last| last.index));
         let last_kept = last.map(|last| Index::new(last.index));
         if self.reader.log.last_log_id().map(|last| last.index) <= last_kept {
             return Ok(());
@@ -233,7 +261,14 @@ impl LogReader {
                 read.map_err(io::Error::other)?
             }
         };
-        Ok(entries.into_iter().map(LogEntry::stored).collect())
+        let clock = &self.clock;
+        let watched = |entry: Entry| {
+            let trace = clock.trace_of(entry.log_id.index.get());
+            let mut entry = LogEntry::stored(entry);
+            entry.mark = trace.and_then(|trace| clock.mark(Some(trace)));
+            entry
+        };
+        Ok(entries.into_iter().map(watched).collect())
     }
 
     /// Entries in order, read as they are asked for, until the log ends or `until` is reached.

@@ -10,6 +10,7 @@ mod changes;
 mod command_applier;
 mod command_proposer;
 mod command_snapshot;
+mod commit_clock;
 mod flights;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -1,7 +1,9 @@
 //! What a leader proposes.
 
+use super::commit_clock::Mark;
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use varve_record::{Offset, Timestamp};
 use varve_storage::EntryKind;
 
@@ -14,6 +16,8 @@ pub(crate) struct Proposal {
     /// the time the entry is appended, the entry is voided.
     pub(crate) expected: Option<Offset>,
     pub(crate) body: Bytes,
+    /// Where somebody watches it.
+    pub(crate) mark: Option<Arc<Mark>>,
 }
 
 impl fmt::Debug for Proposal {

@@ -127,7 +127,11 @@ impl GroupProposer {
             Ok(term) => term,
             Err(refusal) => return proposal.answer(Err(refusal)),
         };
-        let Some((entry, mut proposal)) = self.judge(proposal) else { return };
+        let Some((mut entry, mut proposal)) = self.judge(proposal) else { return };
+        if let Proposal::Produce { produce, in_hand: Some(in_hand), .. } = &proposal {
+            self.group.commits().queued(in_hand.since, produce.trace);
+            entry.mark = self.group.commits().mark(produce.trace);
+        }
         let synced = match &mut proposal {
             Proposal::Produce { produce, .. } if produce.acks == Acks::Leader => {
                 Some(extent(produce, &entry))
@@ -184,10 +188,10 @@ impl GroupProposer {
         let lead = self.lead.as_mut()?;
         lead.look_at(time, group);
         match proposal {
-            Proposal::Produce { produce, answer, room } => match judge(&lead.end, &produce) {
+            Proposal::Produce { produce, answer, room, in_hand } => match judge(&lead.end, &produce) {
                 Ok(Verdict::Append) => {
                     let (entry, produce) = lead.append(produce, time, self.producers_max);
-                    Some((entry, Proposal::Produce { produce, answer, room }))
+                    Some((entry, Proposal::Produce { produce, answer, room, in_hand }))
                 }
                 Ok(Verdict::Duplicate { of, produced }) => {
                     drop(answer.send(Outcome::Duplicate { of, produced }));
@@ -255,7 +259,7 @@ impl Lead {
 }
 
 fn entering(entry: Entry, expected: Option<Offset>) -> Entering {
-    Entering { kind: entry.kind, append_time: entry.append_time, expected, body: entry.body }
+    Entering { kind: entry.kind, append_time: entry.append_time, expected, body: entry.body, mark: None }
 }
 
 /// Where a batch lies that is about to be appended.

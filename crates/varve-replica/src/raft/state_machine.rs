@@ -6,6 +6,7 @@
 //! the state that its commands have made.
 
 use super::command_snapshot::{CommandSnapshot, SnapshotFile, durable};
+use super::commit_clock::{Applying, CommitClock};
 use super::log_entry::LogEntry;
 use super::membership;
 use super::types::{Applied, RaftLogId, RaftStoredMembership, Types, to_raft};
@@ -100,6 +101,7 @@ pub(crate) struct Machine {
     /// Bytes that were applied since a mark was asked for.
     unmarked_bytes: u64,
     file: SnapshotFile,
+    clock: CommitClock,
 }
 
 impl Machine {
@@ -113,6 +115,7 @@ impl Machine {
         state: watch::Sender<State>,
         mut applier: Box<dyn Applier>,
         due: Arc<Due>,
+        clock: CommitClock,
     ) -> io::Result<Self> {
         let file = SnapshotFile::new(log.clone(), blocking);
         let applied = match applier.commands() {
@@ -122,7 +125,7 @@ impl Machine {
         let applied_watch = watch::Sender::new(applied.clone());
         let unmarked_bytes = 0;
         let mut machine =
-            Self { log, blocking, state, applied, applier, applied_watch, due, unmarked_bytes, file };
+            Self { log, blocking, state, applied, applier, applied_watch, due, unmarked_bytes, file, clock };
         machine.applier.publish();
         machine.publish_progress();
         Ok(machine)
@@ -300,21 +303,24 @@ impl RaftStateMachine<Types> for Machine {
     where
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
-        let mut answers = Vec::new();
+        let (mut answers, mut applying) = (Vec::new(), Applying::default());
         let mut applied = 0;
         while let Some(item) = entries.next().await {
             let (LogEntry { entry, .. }, responder) = item?;
+            self.clock.committed(entry.log_id.index.get(), &mut applying);
             let outcome = self.take(&entry)?;
             answers.extend(responder.map(|responder| (responder, outcome)));
             applied += 1;
             if applied % APPLY_ENTRIES_MAX == 0 {
                 self.publish();
                 answers.drain(..).for_each(|(responder, outcome)| responder.send(outcome));
+                self.clock.applied(&mut applying);
             }
         }
         // Known to all before anyone is told: what was acknowledged can be read.
         self.publish();
         answers.into_iter().for_each(|(responder, outcome)| responder.send(outcome));
+        self.clock.applied(&mut applying);
         Ok(())
     }
 

@@ -5,10 +5,12 @@
 //! state), or that begin a log elsewhere than at its first entry. What they hold is held by `tests/it/group.rs` where it
 //! applies.
 
+use super::commit_clock::CommitClock;
 use super::log_store::LogStore;
 use super::state_machine::{Machine, NoApplier};
 use super::types::Types;
 use crate::committed::State;
+use crate::metrics::ReplicaMetrics;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::io;
@@ -29,9 +31,18 @@ impl StoreBuilder<Types, LogStore, Machine, Storage> for Builder {
         let id = PartitionId::new(1);
         let log = storage.create_partition(id, PartitionConfig::default()).unwrap();
         let state = watch::Sender::new(State::unknown());
-        let machine =
-            Machine::open(log.clone(), env.blocking, state, Box::new(NoApplier), Arc::default()).unwrap();
-        let store = LogStore::new(log, storage.votes().clone(), id, env.blocking);
+        let metered = ReplicaMetrics::new(&env.telemetry, false);
+        let commits = CommitClock::new(env.telemetry.stages.clone(), metered);
+        let machine = Machine::open(
+            log.clone(),
+            env.blocking,
+            state,
+            Box::new(NoApplier),
+            Arc::default(),
+            commits.clone(),
+        )
+        .unwrap();
+        let store = LogStore::new(log, storage.votes().clone(), id, env.blocking, commits);
         Ok((storage, store, machine))
     }
 }

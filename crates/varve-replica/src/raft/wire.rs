@@ -3,6 +3,7 @@
 //! A question's entries come last, their heads before their bodies, so that the bodies are sent as they lie in memory and read
 //! without a copy.
 
+use super::commit_clock::Mark;
 use super::heartbeats::HEARTBEATS_MAX;
 use super::log_entry::LogEntry;
 use super::membership;
@@ -17,9 +18,14 @@ use openraft::raft::{
     TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::storage::{Snapshot, SnapshotMeta};
+use std::sync::Arc;
+use std::time::Instant;
 use varve_record::{Index, NodeId, Offset, PartitionId, Term, Timestamp};
 use varve_storage::{Entry, EntryKind, LogId};
+use varve_telemetry::TraceContext;
 
+/// Bytes of a place among the entries, and the trace of the entry there.
+const TRACE_BYTES: usize = 4 + TraceContext::WIRE_BYTES;
 const ENTRY_HEAD_BYTES: usize = 8 + 8 + 8 + 8 + 4 + 4 + 8;
 /// Bytes of one heartbeat among many: group, vote and two log ids.
 const HEARTBEAT_BYTES_MIN: usize = 8 + 17 + 1 + 1;
@@ -38,7 +44,13 @@ impl PeerRequest {
         let mut bodies = Vec::new();
         match &self.request {
             Request::Append(append) => {
-                head.put_u8(1);
+                let traces = traces(&append.entries);
+                if traces.is_empty() {
+                    head.put_u8(1);
+                } else {
+                    head.put_u8(9);
+                    put_traces(&mut head, &traces);
+                }
                 put_vote(&mut head, &append.vote);
                 put_log_id(&mut head, append.prev_log_id.as_ref());
                 put_log_id(&mut head, append.leader_commit.as_ref());
@@ -80,12 +92,7 @@ impl PeerRequest {
         let bytes = &mut bytes;
         let group = PartitionId::new(u64_of(bytes)?);
         let request = match u8_of(bytes)? {
-            1 => Request::Append(AppendEntriesRequest {
-                vote: vote_of(bytes)?,
-                prev_log_id: log_id_of(bytes)?,
-                leader_commit: log_id_of(bytes)?,
-                entries: entries_of(bytes)?,
-            }),
+            1 => Request::Append(append_of(bytes)?),
             2 => Request::Vote(vote_request_of(bytes)?),
             3 => Request::PreVote(vote_request_of(bytes)?),
             4 => {
@@ -102,6 +109,12 @@ impl PeerRequest {
             6 => Request::ReadIndex,
             7 if bytes.len() <= COMMAND_BYTES_MAX => Request::Propose(bytes.split_to(bytes.len())),
             8 => Request::Heartbeats(heartbeats_of(bytes)?),
+            9 => {
+                let traces = traces_of(bytes)?;
+                let mut append = append_of(bytes)?;
+                attach(&mut append.entries, traces)?;
+                Request::Append(append)
+            }
             _ => return None,
         };
         bytes.is_empty().then_some((group, Self::new(request)))
@@ -415,6 +428,53 @@ fn membership_of(bytes: &mut Bytes) -> Option<RaftStoredMembership> {
     Some(RaftStoredMembership::new(log_id, membership::decode(&body)?))
 }
 
+fn append_of(bytes: &mut Bytes) -> Option<AppendEntriesRequest<Types>> {
+    Some(AppendEntriesRequest {
+        vote: vote_of(bytes)?,
+        prev_log_id: log_id_of(bytes)?,
+        leader_commit: log_id_of(bytes)?,
+        entries: entries_of(bytes)?,
+    })
+}
+
+/// Which of the entries are in a trace, by their place among them.
+fn traces(entries: &[LogEntry]) -> Vec<(u32, TraceContext)> {
+    let traced = |(at, entry): (u32, &LogEntry)| Some((at, entry.mark.as_ref()?.trace?));
+    (0..).zip(entries).filter_map(traced).collect()
+}
+
+fn put_traces(head: &mut BytesMut, traces: &[(u32, TraceContext)]) {
+    put_count(head, traces.len());
+    for (at, trace) in traces {
+        head.put_u32_le(*at);
+        head.put_slice(&trace.to_wire());
+    }
+}
+
+fn traces_of(bytes: &mut Bytes) -> Option<Vec<(u32, TraceContext)>> {
+    let count = u32_of(bytes)? as usize;
+    if bytes.len() / TRACE_BYTES < count {
+        return None;
+    }
+    let one = |_| {
+        let at = u32_of(bytes)?;
+        let mut wire = [0; TraceContext::WIRE_BYTES];
+        bytes.try_copy_to_slice(&mut wire).ok()?;
+        Some((at, TraceContext::from_wire(wire)?))
+    };
+    (0..count).map(one).collect()
+}
+
+/// Gives entries the traces that came with them. They have just arrived.
+fn attach(entries: &mut [LogEntry], traces: Vec<(u32, TraceContext)>) -> Option<()> {
+    let since = Instant::now();
+    for (at, trace) in traces {
+        let entry = entries.get_mut(at as usize).filter(|entry| entry.mark.is_none())?;
+        entry.mark = Some(Arc::new(Mark { since, trace: Some(trace) }));
+    }
+    Some(())
+}
+
 fn put_entries(head: &mut BytesMut, bodies: &mut Vec<Bytes>, entries: &[LogEntry]) {
     head.reserve(4 + entries.len() * ENTRY_HEAD_BYTES);
     head.put_u32_le(u32::try_from(entries.len()).expect("a frame holds fewer entries"));
@@ -513,12 +573,15 @@ mod tests {
             Entry::membership(at(10), time, membership::encode(&members())),
             Entry::trim(at(11), time, Offset::new(3)),
         ];
-        let append = AppendEntriesRequest {
+        let append = || AppendEntriesRequest {
             vote: vote(true),
             prev_log_id: Some(log_id(4, 7)),
-            entries: entries.into_iter().map(LogEntry::stored).collect(),
+            entries: entries.iter().cloned().map(LogEntry::stored).collect(),
             leader_commit: None,
         };
+        let mut traced = append();
+        let traces = [(1, TraceContext::new(7, 8).unwrap()), (3, TraceContext::new(7, 9).unwrap())];
+        attach(&mut traced.entries, traces.to_vec()).unwrap();
         let request =
             || VoteRequest { vote: vote(false), last_log_id: Some(log_id(1, 2)), leadership_transfer: true };
         let meta = SnapshotMeta {
@@ -538,7 +601,8 @@ mod tests {
             (PartitionId::new(5), heartbeat(None, None)),
         ];
         let all = [
-            Request::Append(append),
+            Request::Append(append()),
+            Request::Append(traced),
             Request::Vote(request()),
             Request::PreVote(request()),
             Request::Snapshot(vote(true), snapshot),
@@ -610,6 +674,23 @@ mod tests {
                 assert!(PeerRequest::decode(bytes.slice(..len)).is_none(), "{request:?} cut at {len}");
             }
         }
+    }
+
+    #[test]
+    fn traces_come_with_the_entries_that_they_are_of_or_not_at_all() {
+        let bytes = requests()[1].encode(PartitionId::new(3)).concat();
+        let (_, read) = PeerRequest::decode(bytes.clone().into()).unwrap();
+        let Request::Append(append) = read.request else { panic!("an append") };
+        let spans: Vec<_> =
+            append.entries.iter().map(|entry| Some(entry.mark.as_ref()?.trace?.span_id())).collect();
+        assert_eq!(spans, [None, Some(8), None, Some(9)]);
+        // Behind the group, the kind and the count lies the first place.
+        let with_place = |place: u8| {
+            let mut bytes = bytes.clone();
+            bytes[8 + 1 + 4] = place;
+            PeerRequest::decode(bytes.into()).is_some()
+        };
+        assert!(with_place(0) && !with_place(3) && !with_place(4));
     }
 
     #[test]

@@ -5,18 +5,23 @@ use super::peers::Peers;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::time::Instant;
 use varve_net::{Payload, PeerClient, PeerHandler, PeerLane};
 use varve_record::{NodeId, PartitionId};
+use varve_telemetry::{Histogram, KeyValue, Telemetry, catalogue};
 
 /// Reaches other nodes' replicas through a [`PeerClient`].
 #[derive(Clone, Debug)]
-pub struct WireNetwork(PeerClient);
+pub struct WireNetwork {
+    client: PeerClient,
+    round_trip: Histogram<f64>,
+}
 
 impl WireNetwork {
-    /// Over this client's connections.
+    /// Over this client's connections. How long small messages take is told to `telemetry`.
     #[must_use]
-    pub fn new(client: PeerClient) -> Self {
-        Self(client)
+    pub fn new(client: PeerClient, telemetry: &Telemetry) -> Self {
+        Self { client, round_trip: telemetry.histogram(&catalogue::PEER_ROUND_TRIP) }
     }
 }
 
@@ -27,12 +32,20 @@ impl PeerNetwork for WireNetwork {
         group: PartitionId,
         request: PeerRequest,
     ) -> BoxFuture<'static, Result<PeerResponse, PeerError>> {
-        let client = self.0.clone();
+        let Self { client, round_trip } = self.clone();
         async move {
             let payload = Payload::new(request.encode(group));
             let lane = lane(request.traffic());
+            let since = Instant::now();
             match client.call(to.get(), lane, payload).await {
-                Ok(answer) => PeerResponse::decode(to, answer),
+                Ok(answer) => {
+                    // The others wait for a disk.
+                    if lane == PeerLane::Control {
+                        let peer = i64::try_from(to.get()).unwrap_or(i64::MAX);
+                        round_trip.record(since.elapsed().as_secs_f64(), &[KeyValue::new("peer", peer)]);
+                    }
+                    PeerResponse::decode(to, answer)
+                }
                 Err(error) => {
                     let reason = error.reason.as_ref().to_owned();
                     Err(if error.may_have_arrived {

@@ -108,7 +108,7 @@ fn fill(mut builder: BatchBuilder, values: &[&str]) -> Batch {
 }
 
 pub(crate) fn produce(batch: Batch) -> Produce {
-    Produce { batch, expected_offset: None, acks: Acks::Quorum }
+    Produce { batch, expected_offset: None, acks: Acks::Quorum, trace: None }
 }
 
 pub(crate) async fn append(partition: &Partition, batch: Batch) -> Result<Produced, ProduceError> {

@@ -51,7 +51,7 @@ impl Host {
         let lookup = Arc::new(move |node| Some(known.lock().unwrap().get(&node)?.to_string()));
         let (network, entropy) = (Arc::clone(&env.network), Arc::clone(&env.entropy));
         let client = PeerClient::new(network, entropy, identity(number), lookup);
-        let peers = Peers::new(NodeId::new(number), Arc::new(WireNetwork::new(client)));
+        let peers = Peers::new(NodeId::new(number), Arc::new(WireNetwork::new(client, &env.telemetry)));
         let serving = tokio::spawn(std::future::pending());
         let addresses = Arc::clone(addresses);
         let mut host = Self { number, disk, env, storage, peers, addresses, serving };

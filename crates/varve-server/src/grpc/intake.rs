@@ -65,7 +65,7 @@ impl Intake {
             (true, false) => self.decode(request, limits).await,
         }?;
         let bytes = u32::try_from(batch.size_bytes()).expect("a batch has at most 8 MiB");
-        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks }, bytes })
+        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks, trace: None }, bytes })
     }
 
     /// Appends one batch, here or where its partition is led, and waits as it asks.

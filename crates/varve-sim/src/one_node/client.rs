@@ -78,7 +78,7 @@ impl Producer {
     }
 
     fn produce(&self, open: Open) -> Produce {
-        Produce { batch: self.batch(open), expected_offset: None, acks: Acks::Quorum }
+        Produce { batch: self.batch(open), expected_offset: None, acks: Acks::Quorum, trace: None }
     }
 
     fn batch(&self, open: Open) -> Batch {

@@ -16,6 +16,7 @@ use crate::{AppendDone, AppendError, EndState, Entry, FileError, LogDone, LogErr
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Instant;
 use varve_env::disk::{DiskFile, OpenMode};
 use varve_record::Index;
 
@@ -325,11 +326,15 @@ impl LogWriter {
         if self.unsynced.is_empty() {
             return Ok(());
         }
-        if self.unsynced.iter().any(|pending| pending.entries > 0) {
+        let entries: usize = self.unsynced.iter().map(|pending| pending.entries).sum();
+        if entries > 0 {
             let file = self.file(log)?;
+            let since = Instant::now();
             // A sync is never tried again, whatever it says: a full disk here is a failure too.
             let synced = file.sync_data();
             synced.map_err(|e| Halt::Failed(FileError::new("sync", &self.segment.path, e)))?;
+            log.shared.sync_duration.record(since.elapsed().as_secs_f64(), &[]);
+            log.shared.sync_entries.record(entries as f64, &[]);
         }
         let mut state = log.lock();
         state.durable_below = state.durable_below.max(self.unsynced_below);
