@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use varve_env::Env;
+use varve_telemetry::Telemetry;
 use varve_tls::ClientTls;
 
 use crate::lookup::{Lookup, SystemLookup};
@@ -116,6 +117,14 @@ impl ClientBuilder {
     pub fn env(mut self, env: Env) -> Self {
         self.env = env;
         self.lookup = None;
+        self
+    }
+
+    /// Where spans of produced batches and of consumed ones go; nowhere unless it is set. Batches that are in a recorded trace
+    /// carry it in the header `traceparent` of each of their records, as W3C's Trace Context has it.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.env.telemetry = telemetry;
         self
     }
 

@@ -191,7 +191,7 @@ impl Producer {
     }
 
     fn start(&self, partition: u32) -> Partition {
-        let queue = Arc::new(Queue::new(self.options.clone()));
+        let queue = Arc::new(Queue::new(self.options.clone(), self.client.env().telemetry.spans.clone()));
         let Self { topic, options, .. } = self;
         let (acks, idempotent) = (options.acks, options.idempotent);
         let template = Template { topic: topic.clone(), partition, acks, idempotent };

@@ -11,6 +11,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use varve_env::net::BoxStream;
 use varve_tls::{PeerCertificate, Prefixed};
 
+use crate::stats::Counted;
+
 /// What is known of who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Security {
@@ -41,6 +43,8 @@ pub(crate) struct Places {
     pub(crate) _of_all: OwnedSemaphorePermit,
     /// One among those that are not kept for peers.
     pub(crate) _of_clients: Option<OwnedSemaphorePermit>,
+    /// One among those that are counted.
+    pub(crate) _counted: Counted,
 }
 
 impl Connection {

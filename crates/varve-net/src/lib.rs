@@ -12,6 +12,7 @@ mod limits;
 mod mux;
 mod peer;
 mod protocol;
+mod stats;
 mod tell;
 mod tls_network;
 
@@ -27,6 +28,7 @@ pub use peer::{
     PeerUnreachable, serve_peer,
 };
 pub use protocol::{HTTP2_PREFACE, PEER_BYTE, PREFACE_BYTES_MAX, Protocol};
+pub use stats::{ConnectionStats, Refusal};
 pub use tls_network::{PeerCheck, TlsPeerNetwork, TlsServiceNetwork};
 
 /// For the fuzz targets alone.

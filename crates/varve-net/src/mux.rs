@@ -18,6 +18,7 @@ use varve_tls::ServerTls;
 
 use crate::connection::Places;
 use crate::protocol::Protocol;
+use crate::stats::{ConnectionStats, Refusal};
 use crate::tell::{Stranger, Told, tell};
 use crate::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, Connection, MuxLimits};
 
@@ -45,6 +46,7 @@ pub struct Mux {
     local_addr: SocketAddr,
     close: CancellationToken,
     accepting: AbortHandle,
+    stats: ConnectionStats,
 }
 
 impl Mux {
@@ -55,7 +57,7 @@ impl Mux {
     pub fn start(listener: Box<dyn Listener>, limits: MuxLimits, tls: Option<ServerTls>) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let (sender, ready) = mpsc::channel(READY_MAX);
-        let close = CancellationToken::new();
+        let (close, stats) = (CancellationToken::new(), ConnectionStats::default());
         let acceptor = Acceptor {
             limits,
             tls,
@@ -64,15 +66,22 @@ impl Mux {
             client_places: Arc::new(Semaphore::new(limits.clients_max())),
             ready: sender,
             close: close.clone(),
+            stats: stats.clone(),
         };
         let accepting = tokio::spawn(acceptor.run(listener)).abort_handle();
-        Ok(Self { ready, local_addr, close, accepting })
+        Ok(Self { ready, local_addr, close, accepting, stats })
     }
 
     /// The address listened on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// How many connections there are, and were turned away.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.stats.clone()
     }
 
     /// Cancelled, it closes every connection, those handed on too.
@@ -105,12 +114,13 @@ struct Acceptor {
     client_places: Arc<Semaphore>,
     ready: mpsc::Sender<Incoming>,
     close: CancellationToken,
+    stats: ConnectionStats,
 }
 
 impl Acceptor {
     /// Accepts for ever: nothing that a peer or the system does ends this loop.
     async fn run(self, listener: Box<dyn Listener>) {
-        let mut pending = Pending::new(self.limits.pending_max);
+        let mut pending = Pending::new(self.limits.pending_max, self.stats.clone());
         let mut refused = Burst::default();
         let mut failed = Burst::default();
         let mut backoff = ACCEPT_BACKOFF_MIN;
@@ -122,6 +132,7 @@ impl Acceptor {
                     pending.make_room().await;
                     // Whoever is being told apart has a place among the pending ones, and takes none from nodes.
                     if self.places.available_permits() == 0 {
+                        self.stats.refuse(Refusal::Limit);
                         report_refused(&mut refused, peer_addr, self.limits.connections_max);
                     } else {
                         pending.spawn(peer_addr, self.admit(stream, peer_addr));
@@ -143,6 +154,7 @@ impl Acceptor {
         let limits = self.limits;
         let ready = self.ready.clone();
         let close = self.close.clone();
+        let stats = self.stats.clone();
         let (tls, strangers) = (self.tls.clone(), Arc::clone(&self.strangers));
         let (all, clients) = (Arc::clone(&self.places), Arc::clone(&self.client_places));
         async move {
@@ -153,7 +165,10 @@ impl Acceptor {
             };
             let Told { protocol, stream, security } = match told {
                 Ok(told) => told,
-                Err(stranger) => return report_stranger(&strangers, peer_addr, &stranger),
+                Err(stranger) => {
+                    stats.refuse(Refusal::of(&stranger));
+                    return report_stranger(&strangers, peer_addr, &stranger);
+                }
             };
             let of_clients = match protocol {
                 Protocol::Peer => Ok(None),
@@ -161,9 +176,10 @@ impl Acceptor {
             };
             let (Ok(of_all), Ok(of_clients)) = (all.try_acquire_owned(), of_clients) else {
                 let full = Stranger::TooMany(limits.connections_max);
+                stats.refuse(Refusal::Limit);
                 return report_stranger(&strangers, peer_addr, &full);
             };
-            let places = Places { _of_all: of_all, _of_clients: of_clients };
+            let places = Places { _of_all: of_all, _of_clients: of_clients, _counted: stats.begin(protocol) };
             let connection = Connection::new(stream, peer_addr, security, close.cancelled_owned(), places);
             // Where nobody takes connections any more this one is closed.
             drop(ready.send(Incoming { protocol, connection }).await);
@@ -178,11 +194,13 @@ struct Pending {
     /// Oldest first; those that are done are among them until somebody looks.
     by_age: VecDeque<(SocketAddr, AbortHandle)>,
     evicted: Burst,
+    stats: ConnectionStats,
 }
 
 impl Pending {
-    fn new(max: usize) -> Self {
-        Self { max: max.max(1), tasks: JoinSet::new(), by_age: VecDeque::new(), evicted: Burst::default() }
+    fn new(max: usize, stats: ConnectionStats) -> Self {
+        let (tasks, by_age, evicted) = (JoinSet::new(), VecDeque::new(), Burst::default());
+        Self { max: max.max(1), tasks, by_age, evicted, stats }
     }
 
     fn spawn(&mut self, peer_addr: SocketAddr, admission: impl Future<Output = ()> + Send + 'static) {
@@ -199,6 +217,7 @@ impl Pending {
         while self.tasks.len() >= self.max {
             if let Some((peer_addr, task)) = self.next_to_go() {
                 task.abort();
+                self.stats.refuse(Refusal::Silent);
                 if let Some(unreported) = self.evicted.note() {
                     let pending_max = self.max;
                     tracing::warn!(%peer_addr, pending_max, unreported, "connection closed: too many do not say what they speak");

@@ -9,6 +9,8 @@ use varve_storage::PartitionLog;
 pub struct Laggard {
     /// The member.
     pub node: NodeId,
+    /// Entries that it is not known to have.
+    pub entries: u64,
     /// Committed records that it is not known to have.
     pub offsets: u64,
     /// When the first record was appended that it is not known to have, as far as that lies near the first entry it lacks;
@@ -29,6 +31,11 @@ impl Laggard {
         let from = found.first().map_or(log.log_start_offset(), |entry| entry.base_offset);
         let offsets = end.get().saturating_sub(from.get());
         let lacking = found.iter().find(|entry| entry.record_count > 0).or(found.first());
-        Self { node, offsets, lacks_since: lacking.map(|entry| entry.append_time) }
+        Self {
+            node,
+            entries: state.lag_entries,
+            offsets,
+            lacks_since: lacking.map(|entry| entry.append_time),
+        }
     }
 }

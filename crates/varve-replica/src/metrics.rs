@@ -1,11 +1,11 @@
 //! What a replica counts.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 use varve_telemetry::{Counter, KeyValue, Level, Telemetry, catalogue};
 
-/// The instruments of a group. A clone tells the same ones.
-#[derive(Clone)]
+/// The instruments of a group.
 pub(crate) struct ReplicaMetrics {
     leader_changes: Counter<u64>,
     committed: Counter<u64>,
@@ -19,7 +19,7 @@ pub(crate) struct ReplicaMetrics {
 impl ReplicaMetrics {
     pub(crate) fn new(telemetry: &Telemetry, is_controller: bool) -> Self {
         let group = if is_controller { "controller" } else { "partitions" };
-        Self {
+        let metrics = Self {
             leader_changes: telemetry.counter(&catalogue::LEADER_CHANGES),
             committed: telemetry.counter(&catalogue::PROPOSALS_COMMITTED),
             applied: telemetry.counter(&catalogue::PROPOSALS_APPLIED),
@@ -27,7 +27,11 @@ impl ReplicaMetrics {
             pending: telemetry.level(&catalogue::PROPOSALS_PENDING),
             whole: telemetry.stages.clone(),
             group: [KeyValue::new("group", group)],
-        }
+        };
+        // What counts from nothing is seen to grow by the first.
+        metrics.leader_changes.add(0, &metrics.group);
+        metrics.failed.add(0, &[]);
+        metrics
     }
 
     /// Another leads than before.
@@ -35,16 +39,20 @@ impl ReplicaMetrics {
         self.leader_changes.add(1, &self.group);
     }
 
-    /// So many entries were committed, and applied.
+    /// One more entry is committed.
+    pub(crate) fn committed(&self) {
+        self.committed.add(1, &[]);
+    }
+
+    /// So many of them were applied.
     pub(crate) fn applied(&self, entries: u64) {
-        self.committed.add(entries, &[]);
         self.applied.add(entries, &[]);
     }
 
     /// A batch comes in that is to be answered.
-    pub(crate) fn begin(&self) -> InHand {
+    pub(crate) fn begin(self: &Arc<Self>) -> InHand {
         self.pending.add(1, &[]);
-        InHand { metrics: self.clone(), since: Instant::now() }
+        InHand { metrics: Arc::clone(self), since: Instant::now() }
     }
 }
 
@@ -57,7 +65,7 @@ impl fmt::Debug for ReplicaMetrics {
 /// A batch that is not answered yet.
 #[derive(Debug)]
 pub(crate) struct InHand {
-    metrics: ReplicaMetrics,
+    metrics: Arc<ReplicaMetrics>,
     pub(crate) since: Instant,
 }
 

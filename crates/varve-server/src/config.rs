@@ -14,8 +14,8 @@ use varve_tls::ServerTlsSettings;
 
 use crate::discovery::Discovery;
 use crate::{
-    DRAIN_TIMEOUT, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX, REPLACEMENT_DELAY,
-    RETENTION_INTERVAL,
+    DRAIN_TIMEOUT, METRICS_TOPICS_MAX, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX,
+    REPLACEMENT_DELAY, RETENTION_INTERVAL, SLOW_REQUEST,
 };
 
 /// The port that a node serves on by default.
@@ -70,6 +70,23 @@ pub struct NodeConfig {
     pub listener: MuxLimits,
     /// How the data directory is kept.
     pub storage: StorageConfig,
+    /// Where probes and metrics are served in the clear, besides the one port; nowhere where absent.
+    pub ops_addr: Option<SocketAddr>,
+    /// How many topics have metrics of their own.
+    pub metrics_topics_max: usize,
+    /// From when on a request is slow, and logged; none is where absent.
+    pub slow_request: Option<Duration>,
+    /// What was built.
+    pub build: BuildInfo,
+}
+
+/// What was built, as metrics tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The version.
+    pub version: &'static str,
+    /// The revision of its source, where it is known.
+    pub revision: &'static str,
 }
 
 /// How a node keeps strangers out.
@@ -153,6 +170,10 @@ impl NodeConfig {
             drain_timeout: DRAIN_TIMEOUT,
             listener: MuxLimits::default(),
             storage: StorageConfig::default(),
+            ops_addr: None,
+            metrics_topics_max: METRICS_TOPICS_MAX,
+            slow_request: Some(SLOW_REQUEST),
+            build: BuildInfo::default(),
         }
     }
 

@@ -48,6 +48,7 @@ use varve_api::log_v1::log_server::LogServer;
 use varve_api::v1::cluster_service_server::ClusterServiceServer;
 use varve_api::v1::log_service_server::LogServiceServer;
 use varve_env::Env;
+use varve_telemetry::Telemetry;
 
 use self::admission::Admission;
 use crate::SecurityConfig;
@@ -58,6 +59,7 @@ use crate::limits::{
     OPEN_REQUEST_BYTES_MAX, PRODUCE_BYTES_ARRIVING_MAX, REQUEST_BYTES_MAX, STREAM_WINDOW_BYTES,
 };
 use crate::security::{GuardLayer, Security};
+use crate::telemetry::{OpenStreams, RpcLayer, RpcMetrics};
 use crate::topics::{ProducerIds, Topics};
 
 /// What the services share. Cheap to clone.
@@ -75,7 +77,14 @@ pub(crate) struct Shared {
     pub(crate) room: Arc<Semaphore>,
     /// What consume streams have read ahead.
     pub(crate) read_ahead: ReadAhead,
+    /// The streams that are open.
+    pub(crate) streams: OpenStreams,
+    /// Whom calls are told to.
+    pub(crate) calls: RpcMetrics,
 }
+
+/// What stands before every service, the innermost first.
+pub(crate) type Layers = Stack<GuardLayer, Stack<RpcLayer, Identity>>;
 
 /// What is served from the first moment: health, and what services there are.
 pub(crate) fn outside(health: &Health) -> Result<Routes, tonic_reflection::server::Error> {
@@ -104,14 +113,17 @@ pub(crate) fn routes(shared: &Shared) -> Routes {
 pub(crate) fn server(
     security: Option<&Security>,
     config: Option<&SecurityConfig>,
-) -> Server<Stack<GuardLayer, Identity>> {
+    calls: &RpcMetrics,
+    telemetry: &Telemetry,
+) -> Server<Layers> {
     let server = match config {
         // Its grace does not go with that: the connection ends itself (`GrpcConnection`).
         Some(config) => Server::builder().max_connection_age(config.connection_age_max),
         None => Server::builder(),
     };
     server
-        .layer(GuardLayer::new(security.map(|security| security.authorizer.clone())))
+        .layer(RpcLayer::new(calls.clone()))
+        .layer(GuardLayer::new(security.map(|security| security.authorizer.clone()), telemetry))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_adaptive_window(Some(false))

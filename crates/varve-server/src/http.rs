@@ -1,51 +1,199 @@
-//! What speaks HTTP/1: told in one line that nothing is here for it yet.
+//! What is served over HTTP/1: probes and metrics, on the one port and on the operations listener.
 
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use varve_net::Connection;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use varve_authz::{Action, Authorizer, Object};
+use varve_env::net::Listener;
+use varve_env::{Blocking, Burst};
+use varve_telemetry::Telemetry;
 
-/// How long a request may take to come, and its answer to leave.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::condition::{Checks, Condition};
+use crate::security::Caller;
 
-/// Bytes of a request's head that are read before it is answered anyway.
+/// How long a connection may take to ask, the pause between two scrapes included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long one request may take to be answered, and its answer to be taken.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-const ANSWER: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
-    content-type: text/plain; charset=utf-8\r\n\
-    content-length: 47\r\n\
-    connection: close\r\n\
-    \r\n\
-    this port speaks gRPC, which needs HTTP/2; bye\n";
+/// Connections of the operations listener at the same time.
+const OPS_CONNECTIONS_MAX: usize = 64;
 
-/// Answers one request and closes.
-pub(crate) async fn refuse(mut connection: Connection) {
-    let exchange = async {
-        // A close with unread bytes would reset the connection, and the answer might be lost with it.
-        read_head(&mut connection).await?;
-        connection.write_all(ANSWER).await?;
-        connection.shutdown().await
-    };
-    // What became of it is the peer's affair.
-    drop(tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await);
+/// The pause after the operations listener could not accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What there is to be read. A clone is another handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    pub(crate) condition: Condition,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) blocking: Blocking,
+    /// Who decides about those who come by the one port, where it is encrypted.
+    pub(crate) authorizer: Option<Authorizer>,
 }
 
-async fn read_head(connection: &mut Connection) -> std::io::Result<()> {
-    let mut head = Vec::with_capacity(512);
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < HEAD_BYTES_MAX {
-        if connection.read_buf(&mut head).await? == 0 {
-            break;
+/// Who asks.
+#[derive(Clone, Debug)]
+enum Reader {
+    /// Whoever reaches the operations listener.
+    Operator,
+    /// Somebody on the one port.
+    Caller(Caller),
+}
+
+impl Pages {
+    /// Serves a connection of the one port until it ends.
+    pub(crate) async fn serve_caller(self, connection: impl AsyncRead + AsyncWrite + Unpin, caller: Caller) {
+        self.serve(connection, Reader::Caller(caller)).await;
+    }
+
+    /// Serves the operations listener, for ever: in the clear, to whoever reaches it.
+    pub(crate) async fn serve_operators(self, listener: Box<dyn Listener>) {
+        let places = Arc::new(Semaphore::new(OPS_CONNECTIONS_MAX));
+        let mut failed = Burst::default();
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let pages = self.clone();
+                    drop(tokio::spawn(async move {
+                        pages.serve(stream, Reader::Operator).await;
+                        drop(place);
+                    }));
+                }
+                Err(error) => {
+                    if let Some(unreported) = failed.note() {
+                        tracing::warn!(%error, unreported, "the operations listener cannot accept a connection");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
     }
-    Ok(())
+
+    async fn serve(self, connection: impl AsyncRead + AsyncWrite + Unpin, reader: Reader) {
+        let pages = &self;
+        let reader = &reader;
+        let service = service_fn(move |request: Request<Incoming>| async move {
+            Ok::<_, Infallible>(pages.answer(&request, reader).await)
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(connection), service);
+        // How it ended is the caller's affair.
+        drop(serving.await);
+    }
+
+    async fn answer(&self, request: &Request<Incoming>, reader: &Reader) -> Response<String> {
+        let answer = async {
+            match (request.method(), request.uri().path()) {
+                (&Method::GET | &Method::HEAD, path) => self.page(path, reader).await,
+                _ => text(StatusCode::METHOD_NOT_ALLOWED, "there is nothing here but to be read\n"),
+            }
+        };
+        let late = |_| text(StatusCode::SERVICE_UNAVAILABLE, "it took too long\n");
+        tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(late)
+    }
+
+    async fn page(&self, path: &str, reader: &Reader) -> Response<String> {
+        let checks = self.condition.now();
+        match path {
+            "/livez" => probe(checks.is_alive(), &checks),
+            "/readyz" => probe(checks.is_ready(), &checks),
+            "/startupz" => probe(checks.has_started(), &checks),
+            "/metrics" => match self.refusal(reader).await {
+                None => self.metrics().await,
+                Some(refusal) => refusal,
+            },
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /livez, /readyz, /startupz and /metrics; the log is served by gRPC, which needs HTTP/2\n",
+            ),
+        }
+    }
+
+    /// Why a reader may not see metrics: on the one port that is for those who may see how the cluster is.
+    async fn refusal(&self, reader: &Reader) -> Option<Response<String>> {
+        let Reader::Caller(caller) = reader else { return None };
+        match (caller, &self.authorizer) {
+            (Caller::Anyone, None) | (Caller::Node { .. }, _) => None,
+            (Caller::Client { subject, .. }, Some(authorizer)) => {
+                let decision = authorizer.decide(subject, Object::Cluster, Action::Describe).await;
+                let refuse = || {
+                    let message =
+                        format!("{subject:?} may not {} the cluster: {}\n", Action::Describe, decision.basis);
+                    text(StatusCode::FORBIDDEN, message)
+                };
+                (!decision.allowed).then(refuse)
+            }
+            (Caller::Nobody { why, .. }, _) => Some(text(StatusCode::UNAUTHORIZED, format!("{why}\n"))),
+            (Caller::Client { .. } | Caller::Anyone, _) => {
+                Some(text(StatusCode::FORBIDDEN, "nobody can say whether you may\n"))
+            }
+        }
+    }
+
+    async fn metrics(&self) -> Response<String> {
+        let Some(exposition) = self.telemetry.exposition() else {
+            return text(StatusCode::NOT_FOUND, "this server was started without metrics\n");
+        };
+        // Some of what is told is read from the kernel.
+        match self.blocking.run(move || exposition.text()).await {
+            Ok(metrics) => respond(StatusCode::OK, PROMETHEUS, metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_answer_is_as_long_as_it_says() {
-        let answer = std::str::from_utf8(super::ANSWER).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())));
+/// Where the operations listener is, in words.
+pub(crate) fn say_where(addr: SocketAddr) {
+    tracing::info!(%addr, "probes and metrics are served in the clear");
+    if !addr.ip().is_loopback() {
+        tracing::info!(%addr, "whoever reaches that address reads how this server is: let no one but those who watch it");
     }
+}
+
+/// All checks, one a line, and by the status what comes of them.
+fn probe(is_ok: bool, checks: &Checks) -> Response<String> {
+    let mut body = String::new();
+    for check in checks.checks() {
+        let line = match check.problem() {
+            None => writeln!(body, "[+] {}", check.name),
+            Some(problem) => writeln!(body, "[-] {}: {problem}", check.name),
+        };
+        line.expect("a String takes everything");
+    }
+    body.push_str(if is_ok { "ok\n" } else { "not ok\n" });
+    text(if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response<String> {
+    respond(status, TEXT, body.into())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
 }

@@ -4,10 +4,11 @@
 //! stands in `grpc`, which turns calls into what a [`varve_replica::Partition`] takes and its answers and errors back; what
 //! topics there are, and the handles to their partitions, in `topics`; what makes many nodes one cluster in `cluster`.
 //!
-//! This crate must never know the command line or the configuration's sources: it is given a [`NodeConfig`]. What it does
-//! not have yet: metrics, HTTP. Start reading at [`Node`], then `grpc`.
+//! This crate must never know the command line or the configuration's sources: it is given a [`NodeConfig`]. What it
+//! tells of itself stands in `telemetry`, `condition` and `http`. Start reading at [`Node`], then `grpc`.
 
 mod cluster;
+mod condition;
 mod config;
 mod discovery;
 mod drain;
@@ -22,9 +23,10 @@ mod node;
 mod partitioner;
 mod seat;
 mod security;
+mod telemetry;
 mod topics;
 
-pub use config::{AclFiles, ConfigError, NodeConfig, SecurityConfig};
+pub use config::{AclFiles, BuildInfo, ConfigError, NodeConfig, SecurityConfig};
 pub use discovery::{Discovery, GossipSettings};
 pub use error::{FatalError, StartError, StopError};
 pub use identity::NodeIdentity;

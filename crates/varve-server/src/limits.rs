@@ -154,6 +154,12 @@ pub const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// By default, how often retention is looked after.
 pub const RETENTION_INTERVAL: Duration = Duration::from_secs(30);
 
+/// By default, how many topics have metrics of their own.
+pub const METRICS_TOPICS_MAX: usize = 100;
+
+/// By default, from when on a request is slow, and logged.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
+
 /// By default, how long a stopping node waits for the calls under way.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tower::layer::util::{Identity, Stack};
 use varve_api::v1;
 use varve_env::Env;
 use varve_env::net::Network;
@@ -27,14 +26,17 @@ use varve_replica::{GroupError, GroupMembers, Peers, WireNetwork};
 use varve_storage::Storage;
 
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
+use crate::condition::Condition;
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
 use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Servers, Shared, Workshop};
+use crate::http::Pages;
 use crate::identity::{FOUNDER, NodeFile};
 use crate::limits::{
     CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, HEIR_TIMEOUT, PEER_CONNECTIONS_MAX,
 };
-use crate::security::{Caller, GuardLayer, Security, may_be};
+use crate::security::{Caller, Security, may_be};
+use crate::telemetry::{self, Lags, OpenStreams, RpcMetrics, SpaceWatch};
 use crate::topics::{Defaults, MetadataLog, ProducerIds, Slot, Topics};
 use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, metadata_log, seat};
 
@@ -62,6 +64,8 @@ pub struct Node {
     topics: Topics,
     view: ClusterView,
     health: Health,
+    condition: Condition,
+    ops_addr: Option<SocketAddr>,
     drain: Drain,
     close_connections: CancellationToken,
     stop_serving: CancellationToken,
@@ -102,21 +106,47 @@ impl Node {
 
         let age_max = config.security.as_ref().map(|security| security.connection_age_max);
         let mux = listen(&env, &config, security.as_ref()).await?;
-        let (rpc_addr, close_connections) = (mux.local_addr(), mux.close_token());
+        let (rpc_addr, close_connections, connections_seen) =
+            (mux.local_addr(), mux.close_token(), mux.stats());
         let reached_at = config.advertise_addr.clone().unwrap_or_else(|| rpc_addr.to_string());
         let (health, drain) = (Health::new().await, Drain::default());
+        let (condition, space) = (Condition::starting(), SpaceWatch::default());
+        let calls = RpcMetrics::new(&env.telemetry, config.slow_request);
+        telemetry::register_early(
+            &env.telemetry,
+            telemetry::Early {
+                build: config.build,
+                connections: connections_seen,
+                limits: config.listener,
+                security: security.as_ref(),
+                storage: &storage,
+                space: &space,
+                condition: &condition,
+            },
+        );
+        if env.telemetry.exposition().is_some() {
+            tasks.spawn(space.run(env.clone(), storage.clone()));
+        }
+        let pages = Pages {
+            condition: condition.clone(),
+            telemetry: env.telemetry.clone(),
+            blocking: env.blocking,
+            authorizer: security.as_ref().map(|security| security.authorizer.clone()),
+        };
+        let ops_addr = serve_operators(&env, &config, &pages, &mut tasks).await?;
+        tasks.spawn(health.clone().follow(condition.clone()));
         let (door, init_requests) = Door::new();
         let outside = grpc::outside(&health)
             .map_err(|error| StartError::Setup { what: "reflection", reason: error.to_string() })?;
         let routes = door.clone().behind(outside);
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING_MAX);
         let stop_serving = CancellationToken::new();
-        let server = grpc::server(security.as_ref(), config.security.as_ref());
+        let server = grpc::server(security.as_ref(), config.security.as_ref(), &calls, &env.telemetry);
         let serving = serve(server, routes, incoming, stop_serving.clone(), fatal.clone());
         let serving = AbortOnDropHandle::new(tokio::spawn(serving));
         let peer_side = Arc::new(OnceLock::new());
-        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max));
-        tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
+        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max, pages));
+        tasks.spawn(say_when_failed(fatal.subscribe(), condition.clone()));
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
         let forwarder = Forwarder::new(services_network(&env, security.as_ref()));
@@ -153,6 +183,7 @@ impl Node {
         }
         let view =
             ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
+        telemetry::register_controller(&env.telemetry, &view);
         tasks.spawn(view.addresses.clone().follow(
             env.clone(),
             storage.clone(),
@@ -169,6 +200,7 @@ impl Node {
         }
 
         let leaderships = peers.follow_leaderships();
+        let (streams, lags) = (OpenStreams::default(), Lags::default());
         let (topics, owner) = Topics::open(
             env.clone(),
             storage.clone(),
@@ -197,9 +229,29 @@ impl Node {
             drain: drain.clone(),
             room: Arc::new(Semaphore::new(config.produce_bytes_in_flight_max)),
             read_ahead: grpc::ReadAhead::default(),
+            streams: streams.clone(),
+            calls,
         };
+        if env.telemetry.exposition().is_some() {
+            tasks.spawn(lags.clone().run(env.clone(), view.clone(), topics.clone()));
+            tasks.spawn(streams.clone().run());
+        }
+        telemetry::register_cluster(
+            &env.telemetry,
+            telemetry::Cluster {
+                view: view.clone(),
+                topics: topics.clone(),
+                streams,
+                lags,
+                room: Arc::clone(&shared.room),
+                room_bytes: config.produce_bytes_in_flight_max,
+                topics_max: config.metrics_topics_max,
+            },
+        );
+        tasks.spawn(condition.clone().watch_over(view.clone(), topics.clone()));
         door.open(grpc::routes(&shared));
-        health.ready().await;
+        condition.started();
+        health.tell(&condition.now()).await;
         tracing::info!(%rpc_addr, %identity, data_dir = %config.data_dir.display(), topics = topics.all().len(), "node started");
         Ok(Self {
             config,
@@ -210,6 +262,8 @@ impl Node {
             topics,
             view,
             health,
+            condition,
+            ops_addr,
             drain,
             close_connections,
             stop_serving,
@@ -232,6 +286,12 @@ impl Node {
     #[must_use]
     pub fn rpc_addr(&self) -> SocketAddr {
         self.rpc_addr
+    }
+
+    /// Where probes and metrics are served in the clear, if anywhere: with port 0 in the settings, the port that was free.
+    #[must_use]
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_addr
     }
 
     /// Who this node is.
@@ -260,7 +320,8 @@ impl Node {
     /// If the data directory could not be closed cleanly. The node has stopped all the same.
     pub async fn shutdown(mut self) -> Result<(), StopError> {
         tracing::info!("node is stopping");
-        self.health.not_ready().await;
+        self.condition.stopping();
+        self.health.tell(&self.condition.now()).await;
         if timeout(HAND_OVER_TIMEOUT, self.hand_over()).await.is_err() {
             tracing::warn!("not all leadership could be handed over in time: the others will elect");
         }
@@ -492,6 +553,22 @@ fn services_network(env: &Env, security: Option<&Security>) -> Arc<dyn Network> 
     }
 }
 
+/// Serves probes and metrics on a port of their own, where the settings have one.
+async fn serve_operators(
+    env: &Env,
+    config: &NodeConfig,
+    pages: &Pages,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(addr) = config.ops_addr else { return Ok(None) };
+    let failed = |source| StartError::Listen { addr, source };
+    let listener = env.network.bind(addr).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    http::say_where(bound);
+    tasks.spawn(pages.clone().serve_operators(listener));
+    Ok(Some(bound))
+}
+
 async fn listen(env: &Env, config: &NodeConfig, security: Option<&Security>) -> Result<Mux, StartError> {
     let addr = config.rpc_addr;
     let listener = env.network.bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
@@ -507,6 +584,7 @@ async fn dispatch(
     peer_side: Arc<OnceLock<PeerSide>>,
     security: Option<Security>,
     age_max: Option<Duration>,
+    pages: Pages,
 ) {
     let mut peers = JoinSet::new();
     while let Some(incoming) = mux.next().await {
@@ -518,7 +596,7 @@ async fn dispatch(
                 drop(grpc.send(GrpcConnection::new(incoming.connection, caller, age_max)).await)
             }
             Protocol::Http1 if grpc.is_closed() => {}
-            Protocol::Http1 => drop(tokio::spawn(http::refuse(incoming.connection))),
+            Protocol::Http1 => drop(tokio::spawn(pages.clone().serve_caller(incoming.connection, caller))),
             Protocol::Peer => match peer_side.get() {
                 Some(side) if peers.len() < PEER_CONNECTIONS_MAX => {
                     drop(peers.spawn(side.clone().serve(incoming.connection, caller)));
@@ -569,7 +647,7 @@ impl PeerSide {
 
 /// Serves connections until told to stop, and then those that are open until they end.
 async fn serve(
-    server: Server<Stack<GuardLayer, Identity>>,
+    server: Server<grpc::Layers>,
     routes: Routes,
     incoming: mpsc::Receiver<GrpcConnection>,
     stop: CancellationToken,
@@ -613,9 +691,11 @@ async fn failure(mut fatal: watch::Receiver<Option<FatalError>>) -> FatalError {
 }
 
 /// A node whose storage has failed still answers, but nobody should ask it.
-async fn say_when_failed(mut fatal: watch::Receiver<Option<FatalError>>, health: Health) {
-    if fatal.wait_for(Option::is_some).await.is_ok() {
-        health.not_ready().await;
+async fn say_when_failed(mut fatal: watch::Receiver<Option<FatalError>>, condition: Condition) {
+    if let Ok(failure) = fatal.wait_for(Option::is_some).await
+        && let Some(failure) = &*failure
+    {
+        condition.failed(failure);
     }
 }
 

@@ -38,6 +38,7 @@ use crate::drain::Drain;
 use crate::error::{command_error, metadata_error, timed_out};
 use crate::limits::{CHANGE_TIMEOUT, FIRST_LEADER_TIMEOUT, METADATA_TIMEOUT};
 use crate::security::Call;
+use crate::telemetry::Traffic;
 use owner::Owner;
 
 /// The topics by name, in order.
@@ -61,6 +62,7 @@ pub(crate) struct Topics {
     defaults: Defaults,
     published: watch::Receiver<Published>,
     auto_create: bool,
+    traffic: Traffic,
 }
 
 /// A topic to make.
@@ -97,7 +99,13 @@ impl Topics {
         let mut owner =
             Owner::new(env.clone(), storage, peers, timing, view.clone(), defaults.clone(), publish);
         owner.begin().await;
-        (Self { env, view, defaults, published, auto_create }, owner.run())
+        let traffic = owner.traffic();
+        (Self { env, view, defaults, published, auto_create, traffic }, owner.run())
+    }
+
+    /// What goes through the topics here.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Every topic as it is now.

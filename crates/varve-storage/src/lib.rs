@@ -56,6 +56,6 @@ pub use error::{AppendError, FileError, LogError, OpenError, ReadError, StopReas
 pub use log::{AppendDone, Appended, LogDone, PartitionLog, SegmentInfo, StoredBatch};
 pub use log_id::LogId;
 pub use producers::{PRODUCER_BATCHES_MAX, ProducerCheck, ProducerTable};
-pub use storage::{QUARANTINED_MAX, Storage};
+pub use storage::{QUARANTINED_MAX, Storage, WriteGauge};
 pub use verify::{Finding, Severity, Summary, verify};
 pub use votes::{Vote, VoteDone, VoteStore};

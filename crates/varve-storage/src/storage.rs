@@ -17,7 +17,7 @@ use futures::FutureExt;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use varve_env::disk::{DiskLock, DiskSpace};
 use varve_env::{Env, WorkerHandle};
 use varve_record::PartitionId;
@@ -40,6 +40,24 @@ pub const QUARANTINED_MAX: usize = 3;
 /// queued is still written, but [`Storage::close`] is what makes the next start fast.
 #[derive(Clone, Debug)]
 pub struct Storage(Arc<Owner>);
+
+/// How much waits for a data directory's disk.
+#[derive(Clone)]
+pub struct WriteGauge(Vec<Weak<WriterQueue>>);
+
+impl WriteGauge {
+    /// Operations that wait; none of a directory that is closed.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.iter().filter_map(Weak::upgrade).map(|queue| queue.len()).sum()
+    }
+}
+
+impl fmt::Debug for WriteGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteGauge").field("queued", &self.queued()).finish()
+    }
+}
 
 struct Owner {
     shared: Arc<Shared>,
@@ -98,10 +116,10 @@ impl Storage {
         })))
     }
 
-    /// Operations that wait for the disk.
+    /// Tells how much waits for the disk, and holds nothing open.
     #[must_use]
-    pub fn queued(&self) -> usize {
-        self.0.queues.iter().map(|queue| queue.len()).sum()
+    pub fn gauge(&self) -> WriteGauge {
+        WriteGauge(self.0.queues.iter().map(Arc::downgrade).collect())
     }
 
     /// The size of the disk that the directory is on, and the room on it. Blocks.

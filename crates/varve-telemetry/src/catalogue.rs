@@ -100,7 +100,7 @@ metrics! {
     /// Connections that were turned away, or ended before they had said anything of use.
     CONNECTIONS_REFUSED = Kind::Counter, "varve.connections.refused", "{connection}",
         [Label { name: "reason", values: "`handshake` (TLS failed), `limit` (too many), `silent` (said nothing in time), `protocol` (spoke none that is known)" }];
-    /// Damage that was found in stored records.
+    /// Replicas here that are damaged, or could not be opened.
     DAMAGE = Kind::Gauge, "varve.replicas.damaged", "{replica}", [];
 
     // Saturation.
@@ -168,7 +168,7 @@ metrics! {
     // Consumers.
     /// Records that a consume stream has not been given yet. The streams that are furthest behind are told of.
     STREAM_LAG = Kind::Live, "varve.stream.lag", "{record}", [TOPIC, PARTITION, STREAM];
-    /// For how long a consume stream has been behind.
+    /// For how long the first record has been there that a consume stream has not been given, to the second.
     STREAM_LAG_SECONDS = Kind::Live, "varve.stream.lag.duration", "s", [TOPIC, PARTITION, STREAM];
 
     // The cluster, and who is let in.
@@ -180,7 +180,7 @@ metrics! {
         [Label { name: "check", values: "`placed`, `controller`, `storage`, `disk`, `replicas`, `serving`" }];
     /// When a certificate or a list of revoked ones ends, in seconds since 1970.
     CERTIFICATE_EXPIRY = Kind::Live, "varve.certificate.not_after", "s",
-        [Label { name: "use", values: "`server`, `peer`: what this node shows; `client-ca`, `peer-ca`: whom it believes; `crl`" }];
+        [Label { name: "use", values: "`server`, `peer`: what this node shows to clients and to nodes; `crl`: the first list of revoked certificates" }];
     /// What was decided of those who asked.
     AUTHORIZATIONS = Kind::Counter, "varve.authorization.decisions", "{decision}",
         [Label { name: "decision", values: "`allow`, `deny`" }, Label { name: "action", values: "what was asked for, such as `produce`" }];

@@ -21,7 +21,7 @@ use std::future::Future;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Exit, Failure};
-use crate::logging;
+use crate::{logging, telemetry};
 
 /// Runs a command to its end.
 ///
@@ -64,6 +64,7 @@ pub(crate) fn block_on(
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::General, format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(work);
+    telemetry::finish();
     // Whatever still reads from standard input must not hold up the end.
     runtime.shutdown_background();
     result

@@ -16,6 +16,7 @@ mod output;
 mod record_json;
 mod suggest;
 mod table;
+mod telemetry;
 mod terminal;
 mod time;
 mod tls;

@@ -6,6 +6,10 @@ use varve_api::TopicName;
 use varve_record::{Batch, BatchError, Header, Limits, Offset, Record, RecordRef, Timestamp};
 
 use crate::ClientError;
+use varve_telemetry::TraceContext;
+
+/// Traces of one batch that are told of.
+const TRACES_MAX: usize = 32;
 
 /// A batch that was read, as it is stored: the fast way, for those who decode themselves or not at all.
 #[derive(Debug, Clone)]
@@ -49,6 +53,21 @@ impl ConsumedBatch {
     #[must_use]
     pub fn wanted_records(&self) -> u64 {
         self.wanted.end.distance_from(self.wanted.start).unwrap_or(0)
+    }
+
+    /// The recorded traces that its wanted records say they belong to, each once, and not very many.
+    pub(crate) fn traces(&self) -> Vec<TraceContext> {
+        let mut traces = Vec::new();
+        let look = |record: RecordRef<'_>| {
+            let header = record.headers.iter().find(|header| header.name == TraceContext::NAME);
+            let trace = header.and_then(|header| TraceContext::parse(header.value?));
+            if let Some(trace) = trace.filter(|trace| traces.len() < TRACES_MAX && !traces.contains(trace)) {
+                traces.push(trace);
+            }
+        };
+        // Whoever reads the records is told what is wrong with them.
+        drop(self.for_each(&Limits::default(), look));
+        traces
     }
 
     /// Calls `each` with every wanted record, without copying it.
@@ -96,5 +115,14 @@ impl ConsumedBatch {
 
     fn damaged(&self, error: BatchError) -> ClientError {
         ClientError::Damaged { partition: self.partition, source: Arc::new(error) }
+    }
+}
+
+impl ConsumedRecord {
+    /// The recorded trace that its producer says it belongs to: what is done about it may be linked to that.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        let header = self.headers.iter().find(|header| header.name == TraceContext::NAME)?;
+        TraceContext::parse(header.value.as_deref()?)
     }
 }

@@ -11,6 +11,7 @@ use varve_api::v1;
 use varve_api::v1::ReadConsistency;
 use varve_api::v1::read_from::Start;
 use varve_record::{Batch, Offset, Timestamp};
+use varve_telemetry::{KeyValue, SpanKind};
 
 use super::batch::ConsumedBatch;
 use super::lag::LagCheck;
@@ -182,6 +183,7 @@ impl Session {
             }
             attempts.progress(Instant::now() + self.retry_timeout);
             if !batches.is_empty() {
+                self.note_consumed(&batches);
                 attempts.avoid_none();
                 if pieces.send(Ok(batches)).await.is_err() {
                     return End::Done;
@@ -193,6 +195,20 @@ impl Session {
             if message.reconnect_advised {
                 return ApiError::new(Reason::ShuttingDown, format!("{addr} will close soon")).into();
             }
+        }
+    }
+
+    /// Tells of batches that are in a recorded trace, or that a trace begins with by chance.
+    fn note_consumed(&self, batches: &[ConsumedBatch]) {
+        let spans = &self.client.env().telemetry.spans;
+        if !spans.is_on() {
+            return;
+        }
+        for batch in batches {
+            let mut span = spans.begin_linked("consume", SpanKind::Consumer, batch.traces());
+            span.set(|| KeyValue::new("messaging.destination.name", batch.topic.to_string()));
+            span.set(|| KeyValue::new("messaging.destination.partition.id", i64::from(batch.partition)));
+            span.set(|| KeyValue::new("messaging.batch.message_count", batch.wanted_records() as i64));
         }
     }
 

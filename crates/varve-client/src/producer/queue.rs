@@ -6,6 +6,7 @@ use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use varve_record::{BatchBuilder, HeaderRef, PushError, Timestamp};
+use varve_telemetry::{Span, SpanKind, Spans, TraceContext};
 
 use super::builder::ProducerOptions;
 use super::delivery::{Delivery, OutcomeReceiver};
@@ -23,6 +24,7 @@ const SPARE_BUILDERS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Queue {
     options: ProducerOptions,
+    spans: Spans,
     state: Mutex<State>,
     /// Wakes the worker.
     wake: Notify,
@@ -50,6 +52,8 @@ pub(crate) struct Gathered {
     /// The part of the producer's bytes in flight that it holds.
     pub(crate) held_bytes: usize,
     opened: Instant,
+    /// From its first record until it is answered.
+    pub(crate) span: Span,
 }
 
 impl Gathered {
@@ -67,8 +71,8 @@ pub(crate) struct Pushed {
 }
 
 impl Queue {
-    pub(crate) fn new(options: ProducerOptions) -> Self {
-        Self { options, state: Mutex::default(), wake: Notify::new() }
+    pub(crate) fn new(options: ProducerOptions, spans: Spans) -> Self {
+        Self { options, spans, state: Mutex::default(), wake: Notify::new() }
     }
 
     /// Adds a record that holds so many bytes of those in flight.
@@ -86,7 +90,7 @@ impl Queue {
             return Err(closed.clone());
         }
         let sealed_before = state.sealed.len();
-        let delivery = state.push(record, now_ms, held_bytes, &self.options)?;
+        let delivery = state.push(record, now_ms, held_bytes, &self.options, &self.spans)?;
         let sealed = state.sealed.len() > sealed_before;
         if sealed || delivery.place == 0 {
             self.wake.notify_one();
@@ -166,6 +170,7 @@ impl State {
         now_ms: i64,
         held_bytes: usize,
         options: &ProducerOptions,
+        spans: &Spans,
     ) -> Result<Delivery, ClientError> {
         let would_pass =
             |open: &Gathered| open.builder.size_bytes() + record.size_bytes() > options.batch_bytes;
@@ -174,13 +179,13 @@ impl State {
         }
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => self.gather(options),
+            None => self.gather(options, spans, record),
         };
-        let mut pushed = push_record(&mut open.builder, record, now_ms);
+        let mut pushed = push_record(&mut open, record, now_ms);
         if let (Err(PushError::Full), false) = (&pushed, open.builder.is_empty()) {
             self.sealed.push_back(open);
-            open = self.gather(options);
-            pushed = push_record(&mut open.builder, record, now_ms);
+            open = self.gather(options, spans, record);
+            pushed = push_record(&mut open, record, now_ms);
         }
         let place = open.builder.len();
         let delivery = Delivery { outcome: open.receiver.clone(), place: place.saturating_sub(1) as u32 };
@@ -200,7 +205,7 @@ impl State {
         Ok(delivery)
     }
 
-    fn gather(&mut self, options: &ProducerOptions) -> Gathered {
+    fn gather(&mut self, options: &ProducerOptions, spans: &Spans, first: &ProducerRecord) -> Gathered {
         let builder = self.spare.pop();
         let (outcome, receiver) = oneshot::channel();
         Gathered {
@@ -210,6 +215,7 @@ impl State {
             receiver: receiver.shared(),
             held_bytes: 0,
             opened: Instant::now(),
+            span: spans.begin("produce", SpanKind::Producer, first.trace()),
         }
     }
 
@@ -225,16 +231,19 @@ impl State {
     }
 }
 
-fn push_record(builder: &mut BatchBuilder, record: &ProducerRecord, now_ms: i64) -> Result<(), PushError> {
+/// Adds a record, with the trace of its batch where that is recorded and the record has none of its own.
+fn push_record(open: &mut Gathered, record: &ProducerRecord, now_ms: i64) -> Result<(), PushError> {
+    let builder = &mut open.builder;
+    let trace = open.span.context().filter(|_| !record.is_traced()).map(TraceContext::to_traceparent);
     let timestamp = record.create_time.unwrap_or(Timestamp::new(now_ms));
     let (key, value) = (record.key.as_deref(), record.value.as_deref());
-    if record.headers.is_empty() {
+    if record.headers.is_empty() && trace.is_none() {
         return builder.push(timestamp, key, value, &[]);
     }
-    let headers: Vec<HeaderRef<'_>> = record
-        .headers
-        .iter()
-        .map(|header| HeaderRef { name: &header.name, value: header.value.as_deref() })
-        .collect();
+    let own = record.headers.iter();
+    let own = own.map(|header| HeaderRef { name: &header.name, value: header.value.as_deref() });
+    let of_batch =
+        trace.as_ref().map(|trace| HeaderRef { name: TraceContext::NAME, value: Some(trace.as_bytes()) });
+    let headers: Vec<HeaderRef<'_>> = own.chain(of_batch).collect();
     builder.push(timestamp, key, value, &headers)
 }

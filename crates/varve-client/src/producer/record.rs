@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use varve_record::{Header, Timestamp};
+use varve_telemetry::TraceContext;
 
 /// What a record takes in a queue besides its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 32;
@@ -56,6 +57,17 @@ impl ProducerRecord {
     pub fn create_time(mut self, time: Timestamp) -> Self {
         self.create_time = Some(time);
         self
+    }
+
+    /// Whether it says itself which trace it belongs to.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.headers.iter().any(|header| header.name == TraceContext::NAME)
+    }
+
+    /// The recorded trace that it says it belongs to.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        let header = self.headers.iter().find(|header| header.name == TraceContext::NAME)?;
+        TraceContext::parse(header.value.as_deref()?)
     }
 
     /// About how many bytes it takes in a batch.

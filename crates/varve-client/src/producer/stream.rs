@@ -3,7 +3,6 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -13,6 +12,9 @@ use varve_api::TopicName;
 use varve_api::error::{ApiError, Reason};
 use varve_api::limits::PRODUCER_BATCHES_MAX;
 use varve_api::v1;
+use varve_telemetry::TraceContext;
+
+use super::window::Outgoing;
 
 use super::Acks;
 use crate::Client;
@@ -47,11 +49,13 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    fn request(&self, request_id: u64, batch: Bytes) -> v1::ProduceStreamRequest {
+    fn request(&self, outgoing: Outgoing) -> v1::ProduceStreamRequest {
+        let Outgoing { request_id, bytes, trace } = outgoing;
         let batch = v1::ProduceRequest {
             topic: self.topic.to_string(),
             partition: Some(self.partition),
-            encoded_batch: batch,
+            encoded_batch: bytes,
+            traceparent: trace.map(TraceContext::to_traceparent).unwrap_or_default(),
             acks: v1::Acks::from(self.acks) as i32,
             leader_only: true,
             ..v1::ProduceRequest::default()
@@ -66,14 +70,14 @@ impl ProduceStream {
         client: &Client,
         addr: Arc<str>,
         template: &Template,
-        first: Vec<(u64, Bytes)>,
+        first: Vec<Outgoing>,
         timeout: Duration,
     ) -> Result<Self, ApiError> {
         let owed = first.len();
         // No more batches than that are under way, so that a send into the channel never has to wait.
         let (requests, receiver) = mpsc::channel(PRODUCER_BATCHES_MAX);
-        for (request_id, batch) in first {
-            requests.try_send(template.request(request_id, batch)).map_err(|_| too_many())?;
+        for outgoing in first {
+            requests.try_send(template.request(outgoing)).map_err(|_| too_many())?;
         }
         let receiver = std::sync::Mutex::new(Some(receiver));
         let call = |connection| {
@@ -104,10 +108,10 @@ impl ProduceStream {
     }
 
     /// Sends one more batch. If the stream has ended, [`ProduceStream::answer`] tells why.
-    pub(crate) fn send(&self, template: &Template, request_id: u64, batch: Bytes) -> Result<(), ApiError> {
+    pub(crate) fn send(&self, template: &Template, outgoing: Outgoing) -> Result<(), ApiError> {
         use mpsc::error::TrySendError;
         self.waiting.begins();
-        match self.requests.try_send(template.request(request_id, batch)) {
+        match self.requests.try_send(template.request(outgoing)) {
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
             Err(TrySendError::Full(_)) => Err(too_many()),
         }

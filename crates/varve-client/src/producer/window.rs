@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use varve_api::error::{ApiError, Reason};
 use varve_api::limits::PRODUCER_BATCHES_MAX;
+use varve_telemetry::{Span, TraceContext};
 
 use super::promise::Promise;
 
@@ -18,6 +19,8 @@ pub(crate) struct InFlight {
     pub(crate) maybe_appended: bool,
     /// What became of the last attempt, if it failed.
     pub(crate) last_error: Option<ApiError>,
+    /// Until it is answered.
+    pub(crate) span: Span,
     /// Counts the batches of the partition.
     number: u64,
     request_id: u64,
@@ -33,11 +36,22 @@ impl InFlight {
             deadline,
             maybe_appended: false,
             last_error: None,
+            span: Span::none(),
             number: 0,
             request_id: 0,
             sent_at: None,
         }
     }
+}
+
+/// A batch that is to be sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Its number on the stream.
+    pub(crate) request_id: u64,
+    pub(crate) bytes: Bytes,
+    /// Where it belongs in a trace, if that is recorded.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What to do after a batch was refused.
@@ -104,8 +118,8 @@ impl Window {
         self.batches.push_back(batch);
     }
 
-    /// The next batch to send, with its number, if one may be sent.
-    pub(crate) fn send_next(&mut self, now: Instant) -> Option<(u64, Bytes)> {
+    /// The next batch to send, if one may be sent.
+    pub(crate) fn send_next(&mut self, now: Instant) -> Option<Outgoing> {
         if self.draining {
             return None;
         }
@@ -114,7 +128,11 @@ impl Window {
         batch.request_id = self.next_request_id;
         batch.sent_at = Some(now);
         self.next_request_id += 1;
-        Some((batch.request_id, batch.bytes.clone()))
+        Some(Outgoing {
+            request_id: batch.request_id,
+            bytes: batch.bytes.clone(),
+            trace: batch.span.context(),
+        })
     }
 
     /// Whether this is the number of the batch whose answer is due.
@@ -276,7 +294,7 @@ mod tests {
     }
 
     fn send_all(window: &mut Window) -> Vec<u8> {
-        std::iter::from_fn(|| window.send_next(Instant::now())).map(|(_, bytes)| bytes[0]).collect()
+        std::iter::from_fn(|| window.send_next(Instant::now())).map(|sent| sent.bytes[0]).collect()
     }
 
     fn names(batches: &[InFlight]) -> Vec<u8> {

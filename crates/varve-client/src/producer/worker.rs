@@ -6,6 +6,7 @@ use varve_api::error::{ApiError, Reason, meta};
 use varve_api::v1;
 use varve_api::v1::produce_stream_response::Result as Answer;
 use varve_record::{Batch, BuildError, Offset, ProducerEpoch, ProducerId, RecordRef, Sequence, Timestamp};
+use varve_telemetry::KeyValue;
 
 use super::builder::ProducerOptions;
 use super::delivery::BatchAck;
@@ -189,8 +190,8 @@ impl Worker {
         }
         let Some(stream) = &self.stream else { return };
         let mut failed = None;
-        while let Some((request_id, batch)) = self.window.send_next(Instant::now()) {
-            if let Err(error) = stream.send(&self.template, request_id, batch) {
+        while let Some(outgoing) = self.window.send_next(Instant::now()) {
+            if let Err(error) = stream.send(&self.template, outgoing) {
                 failed = Some(error);
                 break;
             }
@@ -213,7 +214,15 @@ impl Worker {
             Ok(batch) => {
                 self.advance_sequence(records);
                 let bytes = batch.into_bytes();
-                self.window.push(InFlight::new(bytes, gathered.outcome, gathered.held_bytes, deadline));
+                let mut span = gathered.span;
+                span.set(|| KeyValue::new("messaging.destination.name", self.template.topic.to_string()));
+                span.set(|| {
+                    KeyValue::new("messaging.destination.partition.id", i64::from(self.template.partition))
+                });
+                span.set(|| KeyValue::new("messaging.batch.message_count", records as i64));
+                let mut batch = InFlight::new(bytes, gathered.outcome, gathered.held_bytes, deadline);
+                batch.span = span;
+                self.window.push(batch);
             }
             Err(error) => self.settle(gathered.outcome, gathered.held_bytes, Err(error.into())),
         }
@@ -291,6 +300,7 @@ impl Worker {
                 }
                 tracing::warn!(%error, partition = self.partition_name(), "batch refused");
                 self.gave_up = Some(error.clone());
+                batch.span.fail(|| error.to_string());
                 self.give_up(*batch, Some(error));
             }
             None => {}

@@ -37,7 +37,7 @@ pub(crate) struct CommitClock(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     stages: Stages,
-    metrics: ReplicaMetrics,
+    metrics: Arc<ReplicaMetrics>,
     under_way: Mutex<VecDeque<UnderWay>>,
     /// How many of them are in a trace, so that one look tells that none is.
     traced: AtomicUsize,
@@ -51,7 +51,7 @@ pub(crate) struct Applying {
 }
 
 impl CommitClock {
-    pub(crate) fn new(stages: Stages, metrics: ReplicaMetrics) -> Self {
+    pub(crate) fn new(stages: Stages, metrics: Arc<ReplicaMetrics>) -> Self {
         Self(Arc::new(Inner { stages, metrics, under_way: Mutex::default(), traced: AtomicUsize::new(0) }))
     }
 
@@ -114,6 +114,7 @@ impl CommitClock {
     /// An entry is committed, and about to be applied.
     pub(crate) fn committed(&self, index: u64, applying: &mut Applying) {
         applying.entries += 1;
+        self.0.metrics.committed();
         if !self.0.stages.is_on() {
             return;
         }

@@ -79,7 +79,7 @@ pub(crate) struct Group {
     changes: Changes,
     /// Whether the clock of consensus runs.
     clock_runs: AtomicBool,
-    metered: ReplicaMetrics,
+    metered: Arc<ReplicaMetrics>,
     commits: CommitClock,
 }
 
@@ -112,7 +112,7 @@ impl Group {
         let state = watch::Sender::new(State::unknown());
         let (blocking, machine_log, machine_state) = (env.blocking, log.clone(), state.clone());
         let noticed = Arc::clone(&due);
-        let metered = ReplicaMetrics::new(&env.telemetry, command_check.is_some());
+        let metered = Arc::new(ReplicaMetrics::new(&env.telemetry, command_check.is_some()));
         let commits = CommitClock::new(env.telemetry.stages.clone(), metered.clone());
         let applies = commits.clone();
         let machine = blocking
@@ -185,7 +185,7 @@ impl Group {
     }
 
     /// What it counts.
-    pub(crate) fn metered(&self) -> &ReplicaMetrics {
+    pub(crate) fn metered(&self) -> &Arc<ReplicaMetrics> {
         &self.metered
     }
 

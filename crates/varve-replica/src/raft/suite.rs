@@ -31,7 +31,7 @@ impl StoreBuilder<Types, LogStore, Machine, Storage> for Builder {
         let id = PartitionId::new(1);
         let log = storage.create_partition(id, PartitionConfig::default()).unwrap();
         let state = watch::Sender::new(State::unknown());
-        let metered = ReplicaMetrics::new(&env.telemetry, false);
+        let metered = Arc::new(ReplicaMetrics::new(&env.telemetry, false));
         let commits = CommitClock::new(env.telemetry.stages.clone(), metered);
         let machine = Machine::open(
             log.clone(),

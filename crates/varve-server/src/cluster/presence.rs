@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use varve_gossip::{Member, Membership, Tags, TagsError};
+use varve_gossip::{Member, MemberStatus, Membership, Tags, TagsError};
 use varve_record::NodeId;
 
 use super::address_book::changed;
@@ -47,6 +47,12 @@ impl Presence {
         if let Some(membership) = &self.membership {
             membership.reload_keys();
         }
+    }
+
+    /// How many members there are of whom gossip says this.
+    pub(crate) fn count(&self, status: MemberStatus) -> usize {
+        let members = self.membership.as_ref().map(|membership| membership.members()).unwrap_or_default();
+        members.iter().filter(|member| member.status == status).count()
     }
 
     /// The members that belong to a cluster, whichever it is.

@@ -112,7 +112,13 @@ impl BookApi {
         // As in the book, a stream waits for its first record wherever that will be.
         let request = consume_request(offset, None);
         let session = Session::open(&self.shared, topic, partition, request, BeyondTail::Wait).await?;
-        let events = follow::stream(session, None, self.shared.drain.clone(), &self.shared.read_ahead);
+        let events = follow::stream(
+            session,
+            None,
+            self.shared.drain.clone(),
+            &self.shared.read_ahead,
+            &self.shared.streams,
+        );
         let responses = events.flat_map(|event| {
             let responses = match event {
                 Ok(Event::Piece(piece)) => piece.records.into_iter().map(consume_response).map(Ok).collect(),

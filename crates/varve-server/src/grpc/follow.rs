@@ -11,6 +11,7 @@ use super::read_ahead::{Held, ReadAhead};
 use super::session::{Piece, Session};
 use crate::drain::Drain;
 use crate::limits::STREAM_PIECES_AHEAD_MAX;
+use crate::telemetry::{OpenStreams, StreamPlace};
 
 /// What a streamed read answers.
 #[derive(Debug)]
@@ -31,9 +32,11 @@ pub(crate) fn stream(
     heartbeat: Option<Duration>,
     drain: Drain,
     read_ahead: &ReadAhead,
+    streams: &OpenStreams,
 ) -> impl Stream<Item = Result<Event, ApiError>> + use<> {
     let (events, mut taken) = mpsc::channel(STREAM_PIECES_AHEAD_MAX);
-    let follow = Follow { session, heartbeat, drain, held: read_ahead.begin(), events };
+    let place = session.place(streams);
+    let follow = Follow { session, heartbeat, drain, held: read_ahead.begin(), events, place };
     drop(tokio::spawn(follow.run()));
     futures::stream::poll_fn(move |cx| taken.poll_recv(cx))
 }
@@ -44,6 +47,8 @@ struct Follow {
     drain: Drain,
     held: Held,
     events: mpsc::Sender<Result<Event, ApiError>>,
+    /// Where it is told how far it is.
+    place: StreamPlace,
 }
 
 /// Nobody takes the events any more.
@@ -64,7 +69,10 @@ impl Follow {
                 return self.send(Err(Drain::error())).await;
             }
             match self.session.piece(self.held.next_bytes_max()).await {
-                Ok(piece) if !piece.is_empty() => drop(room.send(Ok(Event::Piece(piece)))),
+                Ok(piece) if !piece.is_empty() => {
+                    self.place.given(self.session.next().get());
+                    drop(room.send(Ok(Event::Piece(piece))));
+                }
                 Ok(_) => {
                     self.held.is_idle();
                     drop(room);

@@ -12,6 +12,7 @@ use varve_record::{
     Sequence, Timestamp,
 };
 use varve_replica::{Partition, Pending, Produce};
+use varve_telemetry::TraceContext;
 
 use super::Shared;
 use super::convert::{acks, from_wire_time, produce_response, wire_acks};
@@ -39,6 +40,19 @@ pub(crate) struct Prepared {
     pub(crate) bytes: u32,
 }
 
+/// How much a batch holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchSize {
+    records: u32,
+    bytes: usize,
+}
+
+impl BatchSize {
+    pub(crate) fn of(batch: &Batch) -> Self {
+        Self { records: batch.record_count(), bytes: batch.size_bytes() }
+    }
+}
+
 impl Intake {
     pub(crate) fn new(shared: &Shared) -> Self {
         let Shared { topics, env, workshop, .. } = shared.clone();
@@ -54,6 +68,7 @@ impl Intake {
     ) -> Result<Prepared, ApiError> {
         call.authorize(Action::Produce, &request.topic).await?;
         let acks = acks(request.acks)?;
+        let trace = call.trace().or_else(|| trace_of(&request));
         let topic = self.topics.get_or_create(call, &request.topic).await?;
         let place = Place::choose(topic, &request)?;
         let limits = place.limits();
@@ -65,7 +80,7 @@ impl Intake {
             (true, false) => self.decode(request, limits).await,
         }?;
         let bytes = u32::try_from(batch.size_bytes()).expect("a batch has at most 8 MiB");
-        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks, trace: None }, bytes })
+        Ok(Prepared { place, produce: Produce { batch, expected_offset, acks, trace }, bytes })
     }
 
     /// Appends one batch, here or where its partition is led, and waits as it asks.
@@ -121,6 +136,16 @@ impl Intake {
     }
 }
 
+/// The trace that a batch says it belongs to: by itself, or by the first of its records.
+fn trace_of(request: &v1::ProduceRequest) -> Option<TraceContext> {
+    let of_first = || {
+        let header =
+            request.records.first()?.headers.iter().find(|header| header.name == TraceContext::NAME)?;
+        TraceContext::parse(header.value.as_deref()?)
+    };
+    TraceContext::parse(request.traceparent.as_bytes()).or_else(of_first)
+}
+
 impl Prepared {
     /// As a request to another node: the batch as it is, for the partition that was chosen.
     pub(crate) fn into_request(self) -> v1::ProduceRequest {
@@ -131,6 +156,7 @@ impl Prepared {
             encoded_batch: produce.batch.as_bytes().clone(),
             expected_offset: produce.expected_offset.map(u64::from),
             acks: wire_acks(produce.acks).into(),
+            traceparent: produce.trace.map(TraceContext::to_traceparent).unwrap_or_default(),
             ..v1::ProduceRequest::default()
         }
     }
@@ -162,10 +188,11 @@ impl Place {
         partition: &Partition,
         produce: Produce,
     ) -> Result<v1::ProduceResponse, ApiError> {
+        let size = BatchSize::of(&produce.batch);
         let pending = tokio::time::timeout(CHANGE_TIMEOUT, self.enqueue(partition, produce)).await;
         let pending =
             pending.unwrap_or_else(|_| Err(timed_out("the way to the partition", CHANGE_TIMEOUT)))?;
-        self.wait(pending).await
+        self.wait(pending, size).await
     }
 
     /// Hands a batch to the partition; waits for room there.
@@ -173,10 +200,21 @@ impl Place {
         partition.enqueue(produce).await.map_err(|error| self.explain(error))
     }
 
-    /// Waits for what becomes of a batch.
-    pub(crate) async fn wait(&self, pending: Pending) -> Result<v1::ProduceResponse, ApiError> {
+    /// Waits for what becomes of a batch of this size.
+    pub(crate) async fn wait(
+        &self,
+        pending: Pending,
+        size: BatchSize,
+    ) -> Result<v1::ProduceResponse, ApiError> {
         match tokio::time::timeout(CHANGE_TIMEOUT, pending.wait()).await {
-            Ok(Ok(produced)) => Ok(produce_response(self.number, produced)),
+            Ok(Ok(produced)) => {
+                if produced.duplicate {
+                    self.topic.traffic.repeated();
+                } else {
+                    self.topic.traffic.produced(size.records, size.bytes);
+                }
+                Ok(produce_response(self.number, produced))
+            }
             Ok(Err(error)) => Err(self.explain(error)),
             Err(_) => Err(timed_out(self.topic.at(self.number), CHANGE_TIMEOUT)),
         }

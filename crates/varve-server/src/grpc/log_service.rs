@@ -101,7 +101,13 @@ impl LogApi {
         };
         let read = request.read.unwrap_or_default();
         let session = Session::open(&self.shared, topic, partition, read, BeyondTail::Refuse).await?;
-        let events = follow::stream(session, heartbeat, self.shared.drain.clone(), &self.shared.read_ahead);
+        let events = follow::stream(
+            session,
+            heartbeat,
+            self.shared.drain.clone(),
+            &self.shared.read_ahead,
+            &self.shared.streams,
+        );
         let shared = self.shared.clone();
         let responses =
             events.map(move |event| event.map(event_response).map_err(|error| shared.status(error)));

@@ -19,14 +19,18 @@ use varve_record::{NodeId, PartitionId};
 use varve_replica::Pending;
 
 use super::Shared;
-use super::intake::{Intake, Prepared};
+use super::intake::{BatchSize, Intake, Prepared};
 use super::relay::{self, Relay, Relayed};
 use super::route::{Away, Errand, Place, Route};
 use crate::drain::Drain;
 use crate::error::invalid;
 use crate::limits::{DRAIN_PAUSE, DRAIN_READ_MAX, STREAM_BATCHES_IN_FLIGHT_MAX, STREAM_BYTES_IN_FLIGHT_MAX};
 use crate::security::Call;
+use crate::telemetry::Producing;
 use crate::topics::Topic;
+
+/// The call, as metrics name it.
+const METHOD: &str = "varve.v1.LogService/ProduceStream";
 
 /// Most partitions without a leader that a stream remembers.
 const LEADERLESS_MAX: usize = 1024;
@@ -61,6 +65,7 @@ where
         STREAM_BATCHES_IN_FLIGHT_MAX + 1,
     );
     let reader = Reader {
+        _open: shared.streams.produce(),
         shared: shared.clone(),
         intake: Intake::new(shared),
         call,
@@ -83,7 +88,7 @@ enum Waiting {
 
 /// What is known of a batch when it was handed on.
 enum Outcome {
-    Pending(Place, Pending),
+    Pending(Place, Pending, BatchSize),
     /// It was handed on to the node that leads its partition.
     Relayed(Place, NodeId, Relayed),
     Refused(ApiError),
@@ -98,6 +103,7 @@ struct Held {
 }
 
 struct Reader {
+    _open: Producing,
     shared: Shared,
     intake: Intake,
     /// Who sends them, and whether they may be handed on.
@@ -188,8 +194,9 @@ impl Reader {
         let outcome = match self.leader_of(&topic, number).await? {
             Route::Here(partition) => {
                 let Prepared { place, produce, .. } = prepared;
+                let size = BatchSize::of(&produce.batch);
                 let pending = place.enqueue(&partition, produce).await?;
-                Outcome::Pending(place, pending)
+                Outcome::Pending(place, pending, size)
             }
             Route::There(away) => {
                 let (place, node) = (prepared.place.clone(), away.node);
@@ -239,7 +246,17 @@ async fn acknowledge(
     while let Some(waiting) = queue.recv().await {
         let (answer, place) = match waiting {
             Waiting::Batch { request_id, outcome, held } => {
+                let since = Instant::now();
                 let result = settle(&shared, outcome).await;
+                shared.calls.took(
+                    METHOD,
+                    since.elapsed(),
+                    format_args!("batch {request_id} of a stream"),
+                    None,
+                );
+                if let Err(error) = &result {
+                    shared.calls.batch_failed(METHOD, error);
+                }
                 let draining = shared.drain.has_begun();
                 (Ok(Answer { request_id, result, draining }), Some(held.place))
             }
@@ -253,7 +270,7 @@ async fn acknowledge(
 
 async fn settle(shared: &Shared, outcome: Outcome) -> Result<v1::ProduceResponse, ApiError> {
     match outcome {
-        Outcome::Pending(place, pending) => place.wait(pending).await,
+        Outcome::Pending(place, pending, size) => place.wait(pending, size).await,
         Outcome::Relayed(place, node, relayed) => relay::settle(shared, &place, node, relayed).await,
         Outcome::Refused(error) => Err(error),
     }

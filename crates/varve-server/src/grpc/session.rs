@@ -6,6 +6,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1;
@@ -20,6 +21,7 @@ use super::convert::{consistency, from_wire_time, to_wire_time};
 use super::workshop::{Effort, Workshop};
 use crate::error::{invalid, read_error, timed_out};
 use crate::limits::{FRESHNESS_TIMEOUT, RECORD_OVERHEAD_BYTES};
+use crate::telemetry::{OpenStreams, StreamPlace};
 use crate::topics::Topic;
 
 /// A read that is under way.
@@ -167,9 +169,37 @@ impl Session {
                 Format::Records => records = self.take_records(bytes_max).await?,
             }
         }
+        self.note_given(&records, &batches);
         let progress = self.partition.progress();
         let (log_start_offset, high_watermark) = (progress.log_start_offset, progress.high_watermark);
         Ok(Piece { records, batches, next: self.next, log_start_offset, high_watermark })
+    }
+
+    /// Counts what is given.
+    fn note_given(&self, records: &[ReadRecord], batches: &[StoredBatch]) {
+        let (mut count, mut bytes) = (records.len() as u64, 0);
+        for ReadRecord { record, .. } in records {
+            bytes += record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
+        }
+        for stored in batches {
+            count += u64::from(stored.batch.record_count());
+            bytes += stored.batch.size_bytes();
+        }
+        if count > 0 {
+            self.topic.traffic.consumed(count, bytes);
+        }
+    }
+
+    /// A place among the streams, of which it is told how far it is.
+    pub(crate) fn place(&self, streams: &OpenStreams) -> StreamPlace {
+        let place = streams.consume(Arc::clone(&self.topic), self.number, self.partition.clone());
+        place.given(self.next.get());
+        place
+    }
+
+    /// What was answered lies before this offset.
+    pub(crate) fn next(&self) -> Offset {
+        self.next
     }
 
     /// A piece with nothing in it, to say how far the partition is.

@@ -11,10 +11,12 @@ use tonic::{Request, Status};
 use varve_api::error::{ApiError, Reason};
 use varve_api::headers;
 use varve_authz::{Action, Authorizer, Object};
+use varve_telemetry::{Counter, KeyValue, TraceContext};
 
 use super::caller::may_be;
 use super::denial::denied;
 use crate::cluster::may_forward;
+use crate::telemetry::trace_of;
 
 const SUBJECT_HEADER: HeaderName = HeaderName::from_static(headers::SUBJECT);
 
@@ -37,6 +39,8 @@ pub(super) struct Subject {
     pub(super) name: Arc<str>,
     pub(super) addr: SocketAddr,
     pub(super) authorizer: Authorizer,
+    /// What was decided.
+    pub(super) decisions: Counter<u64>,
 }
 
 /// A call: who makes it, and whether it may be handed on. A clone is cheap.
@@ -44,12 +48,20 @@ pub(super) struct Subject {
 pub(crate) struct Call {
     who: Option<Who>,
     may_forward: bool,
+    /// Where it belongs in a trace, if that is recorded.
+    trace: Option<TraceContext>,
 }
 
 impl Call {
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let who = request.extensions().get::<Who>().cloned();
-        Self { who, may_forward: may_forward(request.metadata()) }
+        let trace = trace_of(request.extensions());
+        Self { who, may_forward: may_forward(request.metadata()), trace }
+    }
+
+    /// Where it belongs in a trace, if that is recorded.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 
     /// Whether it may be handed on to another node.
@@ -122,6 +134,9 @@ impl Call {
             let name = BinaryMetadataValue::from_bytes(subject.name.as_bytes());
             request.metadata_mut().insert_bin(headers::SUBJECT, name);
         }
+        if let Some(value) = self.trace.and_then(|trace| trace.to_traceparent().parse().ok()) {
+            request.metadata_mut().insert(TraceContext::NAME, value);
+        }
         request
     }
 
@@ -136,6 +151,8 @@ impl Call {
 impl Subject {
     pub(super) async fn authorize(&self, action: Action, object: Object<'_>) -> Result<(), ApiError> {
         let decision = self.authorizer.decide(&self.name, object, action).await;
+        let word = if decision.allowed { "allow" } else { "deny" };
+        self.decisions.add(1, &[KeyValue::new("decision", word), KeyValue::new("action", action.as_str())]);
         if decision.allowed {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use tonic::codegen::http::{Request, Response};
 use tower::Layer;
 use varve_api::error::ApiError;
 use varve_authz::{Action, Authorizer, Object, ObjectOf, Requirement, requirement};
+use varve_telemetry::{Counter, Telemetry, catalogue};
 
 use super::Caller;
 use super::call::{Subject, Who, handed_on, identify};
@@ -28,17 +29,19 @@ const DEFAULT_TOPIC: &str = "default";
 pub(crate) struct Guard<S> {
     inner: S,
     authorizer: Option<Authorizer>,
+    decisions: Counter<u64>,
 }
 
 /// Puts a guard before a service.
 #[derive(Clone, Debug)]
 pub(crate) struct GuardLayer {
     authorizer: Option<Authorizer>,
+    decisions: Counter<u64>,
 }
 
 impl GuardLayer {
-    pub(crate) fn new(authorizer: Option<Authorizer>) -> Self {
-        Self { authorizer }
+    pub(crate) fn new(authorizer: Option<Authorizer>, telemetry: &Telemetry) -> Self {
+        Self { authorizer, decisions: telemetry.counter(&catalogue::AUTHORIZATIONS) }
     }
 }
 
@@ -46,7 +49,7 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, authorizer: self.authorizer.clone() }
+        Guard { inner, authorizer: self.authorizer.clone(), decisions: self.decisions.clone() }
     }
 }
 
@@ -72,7 +75,9 @@ where
         if required == Some(Requirement::Anyone) {
             return Box::pin(self.inner.call(request));
         }
-        let who = match who(&request, &authorizer).and_then(|who| admit(&request, required, who)) {
+        let who = match who(&request, &authorizer, &self.decisions)
+            .and_then(|who| admit(&request, required, who))
+        {
             Ok(who) => who,
             Err(error) => return refuse(error),
         };
@@ -114,11 +119,11 @@ fn admit(request: &Request<Body>, required: Option<Requirement>, who: Who) -> Re
     }
 }
 
-fn who(request: &Request<Body>, authorizer: &Authorizer) -> Result<Who, ApiError> {
+fn who(request: &Request<Body>, authorizer: &Authorizer, decisions: &Counter<u64>) -> Result<Who, ApiError> {
     let path = request.uri().path();
     let subject = |name: &Arc<str>, addr: SocketAddr| {
-        let (name, authorizer) = (Arc::clone(name), authorizer.clone());
-        Who::Subject(Arc::new(Subject { name, addr, authorizer }))
+        let (name, authorizer, decisions) = (Arc::clone(name), authorizer.clone(), decisions.clone());
+        Who::Subject(Arc::new(Subject { name, addr, authorizer, decisions }))
     };
     match request.extensions().get::<Caller>() {
         Some(Caller::Client { subject: name, addr }) => Ok(subject(name, *addr)),

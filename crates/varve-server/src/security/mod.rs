@@ -76,6 +76,11 @@ impl Security {
         Ok((Self { tls, peers, authorizer, asked_to_reload }, watch))
     }
 
+    /// When what this node shows ends, and the first list of revoked certificates, in seconds since 1970.
+    pub(crate) fn ends(&self) -> Vec<(&'static str, i64)> {
+        watch::ends(&self.tls)
+    }
+
     /// Whom a connection's certificate names.
     pub(crate) fn caller(&self, connection: &Connection) -> Caller {
         Caller::of(connection, &self.peers)

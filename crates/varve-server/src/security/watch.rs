@@ -58,6 +58,16 @@ pub(super) async fn certificates(env: Env, tls: ServerTls, every: Duration, aske
     }
 }
 
+/// When certificates end, by what they are for.
+pub(super) fn ends(tls: &ServerTls) -> Vec<(&'static str, i64)> {
+    let shown = [("server", tls.shown_to_clients()), ("peer", tls.shown_to_peers())];
+    let certificates = shown.into_iter().filter_map(|(usage, (_, certificate))| {
+        let description = Description::of(&certificate, SystemTime::UNIX_EPOCH).ok()?;
+        Some((usage, description.not_after.unix_timestamp()))
+    });
+    certificates.chain(tls.lists_end().map(|(_, end)| ("crl", end))).collect()
+}
+
 /// Says that a list of revoked certificates ends before long, or has: it is written anew by somebody, or by nobody.
 fn say_when_lists_end(tls: &ServerTls, now: SystemTime) {
     let Some((file, end)) = tls.lists_end() else { return };

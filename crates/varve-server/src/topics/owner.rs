@@ -19,6 +19,7 @@ use super::topic::Slot;
 use super::{Defaults, Effective, Published, Topic, TopicMap};
 use crate::cluster::ClusterView;
 use crate::limits::{DAMAGED_HAND_OVER_TIMEOUT, FAILURE_LOOK_INTERVAL, OPENING_MAX, OPENING_PORTION};
+use crate::telemetry::Traffic;
 
 pub(crate) struct Owner {
     env: Env,
@@ -27,6 +28,7 @@ pub(crate) struct Owner {
     timing: GroupTiming,
     view: ClusterView,
     defaults: Defaults,
+    traffic: Traffic,
     /// The partitions that lie here.
     hosted: BTreeMap<PartitionId, Slot>,
     retries: Retries,
@@ -65,8 +67,13 @@ impl Owner {
         defaults: Defaults,
         publish: watch::Sender<Published>,
     ) -> Self {
-        let (hosted, retries) = (BTreeMap::new(), Retries::default());
-        Self { env, storage, peers, timing, view, defaults, hosted, retries, publish }
+        let (hosted, retries, traffic) = (BTreeMap::new(), Retries::default(), Traffic::default());
+        Self { env, storage, peers, timing, view, defaults, traffic, hosted, retries, publish }
+    }
+
+    /// What goes through the topics here.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// Clears away what a crash left, then opens and publishes what there is.
@@ -280,7 +287,13 @@ impl Owner {
         match before.filter(|before| is_same(&before.described, described)) {
             Some(before) if before.described == *described && before.has(&slots) => Arc::clone(before),
             Some(before) => Arc::new(before.altered(described.clone(), effective, slots)),
-            None => Arc::new(Topic::new(name.clone(), described.clone(), effective, slots)),
+            None => Arc::new(Topic::new(
+                name.clone(),
+                described.clone(),
+                effective,
+                slots,
+                self.traffic.of_topic(),
+            )),
         }
     }
 

@@ -12,6 +12,7 @@ use varve_replica::{OpenReplicaError, Partition};
 use super::defaults::Effective;
 use crate::error::{At, open_error};
 use crate::partitioner::partition_of_key;
+use crate::telemetry::TopicTraffic;
 
 /// A topic and the handles to its partitions. It is replaced by another when it is altered.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Topic {
     pub(crate) described: varve_controller::Topic,
     /// The settings in force.
     pub(crate) effective: Effective,
+    /// What went through it here.
+    pub(crate) traffic: Arc<TopicTraffic>,
     partitions: Vec<Slot>,
     /// Counts what was given no partition and has no key.
     unkeyed: AtomicU32,
@@ -54,9 +57,10 @@ impl Topic {
         described: varve_controller::Topic,
         effective: Effective,
         partitions: Vec<Slot>,
+        traffic: Arc<TopicTraffic>,
     ) -> Self {
         let (unkeyed, deleted) = (AtomicU32::new(0), CancellationToken::new());
-        Self { name, described, effective, partitions, unkeyed, deleted }
+        Self { name, described, effective, traffic, partitions, unkeyed, deleted }
     }
 
     /// The topic as it is altered: those who wait for its deletion wait on.
@@ -66,7 +70,8 @@ impl Topic {
         effective: Effective,
         partitions: Vec<Slot>,
     ) -> Self {
-        let altered = Self::new(self.name.clone(), described, effective, partitions);
+        let altered =
+            Self::new(self.name.clone(), described, effective, partitions, Arc::clone(&self.traffic));
         Self { deleted: self.deleted.clone(), ..altered }
     }
 

@@ -12,6 +12,7 @@ use crate::cli::Connect;
 use crate::context::Target;
 use crate::failure::{Exit, Failure};
 use crate::suggest::nearest;
+use crate::telemetry;
 use crate::tls::TlsSettings;
 
 /// How long to knock where nobody answers. The full timeout is for servers that are there and slow.
@@ -52,7 +53,7 @@ impl Connection {
             // It is there; a slow one gets all the time that it may have.
             Ok(_) | Err(_) => {}
         }
-        let client = builder().call_timeout(timeout).connect(address).await;
+        let client = builder().telemetry(telemetry::start()?).call_timeout(timeout).connect(address).await;
         let client = client.map_err(|error| fail(&target, "connect", &error))?;
         Ok(Self { client, target })
     }

@@ -7,12 +7,14 @@ use std::path::Path;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use varve_env::Env;
+use varve_exporter::{ExportSettings, Exporter};
 use varve_gossip::{GossipKeyRing, StartError as GossipStartError};
-use varve_server::{Discovery, FatalError, GossipSettings, Node, NodeConfig, StartError};
+use varve_server::{BuildInfo, Discovery, FatalError, GossipSettings, Node, NodeConfig, StartError};
 use varve_storage::OpenError;
+use varve_telemetry::Telemetry;
 
 use super::gossip::key_failure;
-use super::version::VERSION;
+use super::version::{COMMIT, VERSION};
 use super::{block_on, worker_threads};
 use crate::cli::Verbosity;
 use crate::config::{ConfigError, ServerConfig, ServerFlags};
@@ -83,16 +85,18 @@ async fn serve(config: ServerConfig, files_max: Option<u64>, stop_with_stdin: bo
         interrupt = interrupt.or_end_of_stdin();
     }
     let data_dir = config.data_dir.clone();
+    let (exporter, telemetry) = export(&config)?;
     let mut config = node_config(config)?;
     leave_files_to_the_log(&mut config, files_max);
     let node = tokio::select! {
         biased;
         () = interrupt.wait() => return Ok(()),
-        node = Node::start(Env::real(), config) => node.map_err(|error| start_failure(&data_dir, &error))?,
+        node = Node::start(Env { telemetry, ..Env::real() }, config) => node.map_err(|error| start_failure(&data_dir, &error))?,
     };
     let address = format!("varve://{}", node.rpc_addr());
     let node_id = node.identity().node_id.get();
-    tracing::info!(target: logging::READY, address, node_id, data_dir = %data_dir.display(), version = VERSION, "ready");
+    let ops_addr = node.ops_addr().map(tracing::field::display);
+    tracing::info!(target: logging::READY, address, node_id, ops_addr, data_dir = %data_dir.display(), version = VERSION, "ready");
     loop {
         tokio::select! {
             biased;
@@ -109,7 +113,23 @@ async fn serve(config: ServerConfig, files_max: Option<u64>, stop_with_stdin: bo
             }
         }
     }
-    node.shutdown().await.map_err(|error| Failure::new(Exit::General, error.to_string()))
+    let stopped = node.shutdown().await;
+    // What it told last goes out, if somebody takes it.
+    drop(tokio::task::spawn_blocking(move || exporter.shutdown()).await);
+    stopped.map_err(|error| Failure::new(Exit::General, error.to_string()))
+}
+
+/// Starts what carries telemetry away.
+fn export(config: &ServerConfig) -> Result<(Exporter, Telemetry), Failure> {
+    let settings = ExportSettings {
+        service: "varve",
+        instance: config.node_name.clone(),
+        version: VERSION,
+        otlp: config.otlp.clone(),
+        trace_ratio: config.trace_ratio,
+        trace_file: config.trace_file.clone(),
+    };
+    Exporter::start(&settings).map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {
@@ -131,6 +151,10 @@ fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {
         retention_ms: config.retention_age.map(age_ms),
         segment_bytes: config.segment_bytes,
         record_bytes_max: usize::try_from(config.record_bytes_max).unwrap_or(usize::MAX),
+        ops_addr: config.ops_addr,
+        metrics_topics_max: config.metrics_topics_max,
+        slow_request: config.slow_request,
+        build: BuildInfo { version: VERSION, revision: COMMIT.unwrap_or_default() },
         ..NodeConfig::new(config.data_dir)
     })
 }

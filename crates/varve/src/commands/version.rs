@@ -9,6 +9,9 @@ use crate::output::{Format, Output, table_or_json};
 /// The version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit it was built from, where that is known.
+pub(crate) const COMMIT: Option<&str> = option_env!("BUILT_FROM_COMMIT");
+
 /// What `version` takes.
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
@@ -27,11 +30,7 @@ struct Version {
 
 /// Shows the version.
 pub(crate) fn run(args: &VersionArgs) -> Result<(), Failure> {
-    let version = Version {
-        version: VERSION,
-        commit: option_env!("BUILT_FROM_COMMIT"),
-        target: env!("BUILT_FOR_TARGET"),
-    };
+    let version = Version { version: VERSION, commit: COMMIT, target: env!("BUILT_FOR_TARGET") };
     let mut out = Output::new();
     if args.output == Format::Json {
         out.json(&version, true)?;

@@ -55,6 +55,14 @@ pub(crate) const RETENTION_AGE: &str = "retention-age";
 pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
 pub(crate) const RECORD_BYTES_MAX: &str = "record-bytes-max";
 pub(crate) const WORKER_THREADS: &str = "worker-threads";
+pub(crate) const OPS_ADDR: &str = "ops-addr";
+pub(crate) const METRICS_TOPICS_MAX: &str = "metrics-topics-max";
+pub(crate) const SLOW_REQUEST: &str = "slow-request";
+pub(crate) const OTLP_ENDPOINT: &str = "otlp-endpoint";
+pub(crate) const OTLP_CA_FILE: &str = "otlp-ca-file";
+pub(crate) const OTLP_INTERVAL: &str = "otlp-interval";
+pub(crate) const TRACE_RATIO: &str = "trace-ratio";
+pub(crate) const TRACE_FILE: &str = "trace-file";
 pub(crate) const LOG_LEVEL: &str = "log-level";
 pub(crate) const LOG_FORMAT: &str = "log-format";
 
@@ -175,6 +183,29 @@ pub(crate) const KEYS: &[Key] = &[
         "auto",
         "Threads that serve, besides those that write to disks; auto: one for each processor but one, at least one",
     ),
+    key(
+        OPS_ADDR,
+        "IP:PORT",
+        "",
+        "Serve probes (/livez, /readyz, /startupz) and /metrics here too, in the clear, to whoever reaches it",
+    ),
+    key(METRICS_TOPICS_MAX, "N", "100", "Topics that have metrics of their own; 0 for none"),
+    key(SLOW_REQUEST, "TIME", "1s", "Log requests that take longer; 0 logs none"),
+    key(
+        OTLP_ENDPOINT,
+        "URL",
+        "",
+        "Push metrics and traces to this collector, by OTLP over gRPC, as in http://127.0.0.1:4317",
+    ),
+    key(OTLP_CA_FILE, "FILE", "", "CA of the collector's certificate, in PEM; goes with https"),
+    key(OTLP_INTERVAL, "TIME", "15s", "How often metrics are pushed"),
+    key(
+        TRACE_RATIO,
+        "RATIO",
+        "0",
+        "Share of calls that a trace begins with here, 0 to 1; one that a caller has begun is always gone on with",
+    ),
+    key(TRACE_FILE, "FILE", "", "Add each span to this file, as a line of JSON"),
     key(
         LOG_LEVEL,
         "LEVEL",

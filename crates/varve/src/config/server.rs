@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use varve_exporter::OtlpSettings;
 use varve_server::SecurityConfig;
 
 use super::layers::{Layers, ServerFlags};
@@ -80,6 +81,18 @@ pub(crate) struct ServerConfig {
     pub(crate) record_bytes_max: u64,
     /// Threads that serve; `None` goes by the processors.
     pub(crate) worker_threads: Option<usize>,
+    /// Where probes and metrics are served besides the one port.
+    pub(crate) ops_addr: Option<SocketAddr>,
+    /// Topics with metrics of their own.
+    pub(crate) metrics_topics_max: usize,
+    /// From when on a request is slow; `None` if none is.
+    pub(crate) slow_request: Option<Duration>,
+    /// The collector that telemetry is pushed to.
+    pub(crate) otlp: Option<OtlpSettings>,
+    /// The share of traces that are begun here.
+    pub(crate) trace_ratio: f64,
+    /// A file for spans.
+    pub(crate) trace_file: Option<PathBuf>,
     /// Filter of what is logged, if one was given.
     pub(crate) log_level: Option<String>,
     /// How it is logged.
@@ -124,6 +137,14 @@ impl ServerConfig {
             segment_bytes: get.required(key::SEGMENT_BYTES, parse_bytes)?,
             record_bytes_max: get.required(key::RECORD_BYTES_MAX, parse_bytes)?,
             worker_threads: get.required(key::WORKER_THREADS, worker_threads)?,
+            ops_addr: get.or_default(key::OPS_ADDR, ip_port)?,
+            metrics_topics_max: get
+                .required(key::METRICS_TOPICS_MAX, |text| parsed(text, "no number of topics"))?,
+            slow_request: Some(get.required(key::SLOW_REQUEST, parse_duration)?)
+                .filter(|limit| !limit.is_zero()),
+            otlp: otlp(&get)?,
+            trace_ratio: get.required(key::TRACE_RATIO, ratio)?,
+            trace_file: get.path(key::TRACE_FILE)?,
             log_level: layers.get(key::LOG_LEVEL).map(|given| given.value.clone()),
             log_format: get.required(key::LOG_FORMAT, log_format)?,
         };
@@ -146,6 +167,21 @@ impl ServerConfig {
             let problem = "nothing is served in the clear where there are certificates";
             let hint = "leave insecure-serve-beyond-loopback out, or all that is about TLS";
             return contradiction(key::INSECURE, problem.into(), hint);
+        }
+        if self
+            .ops_addr
+            .is_some_and(|addr| addr.port() != 0 && [self.rpc_addr, self.gossip_addr].contains(&addr))
+        {
+            let problem = "probes and metrics need a port of their own".to_owned();
+            return contradiction(
+                key::OPS_ADDR,
+                problem,
+                "give ops-addr another port than rpc-port and bind-addr have",
+            );
+        }
+        if self.trace_ratio > 0.0 && self.otlp.is_none() && self.trace_file.is_none() {
+            let problem = "traces that are begun have to go somewhere".to_owned();
+            return contradiction(key::TRACE_RATIO, problem, "give otlp-endpoint, or trace-file, too");
         }
         if !self.start_join_addrs.is_empty() && self.gossip_key_file.is_none() {
             let problem = "joining takes a gossip-key-file, since gossip is always encrypted";
@@ -223,6 +259,30 @@ fn bind_addr(text: &str) -> Result<SocketAddr, String> {
     on_default_port
         .or_else(|_| text.parse())
         .map_err(|_| format!("{text:?} is no address: write IP:PORT, as in 127.0.0.1:8401"))
+}
+
+/// The collector, and how it is reached.
+fn otlp(get: &Getter<'_>) -> Result<Option<OtlpSettings>, ConfigError> {
+    let endpoint = get.or_default(key::OTLP_ENDPOINT, |text| Ok(text.to_owned()))?;
+    let (ca_file, interval) =
+        (get.path(key::OTLP_CA_FILE)?, get.required(key::OTLP_INTERVAL, otlp_interval)?);
+    Ok(endpoint.map(|endpoint| OtlpSettings { endpoint, ca_file, interval }))
+}
+
+fn otlp_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if interval < Duration::from_secs(1) { Err("it is at least 1s".to_owned()) } else { Ok(interval) }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio: f64 = parsed(text, "no number")?;
+    if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err("it is a number from 0 to 1".to_owned()) }
+}
+
+fn ip_port(text: &str) -> Result<SocketAddr, String> {
+    let text =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| format!("{text:?} is no address: write IP:PORT, as in 127.0.0.1:8402"))
 }
 
 fn host_ports(text: &str) -> Result<Vec<String>, String> {
@@ -450,6 +510,12 @@ mod tests {
         assert!(with("rack", "").contains("is no rack"));
         assert!(with("worker-threads", "0").contains("1 to 1024"));
         assert!(with("worker-threads", "many").contains("not auto"));
+        assert!(with("ops-addr", "8402").contains("write IP:PORT"));
+        assert!(with("ops-addr", "127.0.0.1:8400").contains("a port of their own"));
+        assert!(with("trace-ratio", "2").contains("from 0 to 1"));
+        assert!(with("trace-ratio", "0.5").contains("have to go somewhere"));
+        assert!(with("otlp-interval", "10ms").contains("at least 1s"));
+        assert!(with("metrics-topics-max", "-1").contains("no number of topics"));
         assert!(with("node-name", "a b").contains("is no node name"));
         assert_eq!(load(&[], &[]).expect_err("nothing"), "data-dir is not set");
         let env = load(&[("data-dir", "/tmp/v")], &[("VARVE_RETENTION_AGE", "long")]).expect_err("long");
