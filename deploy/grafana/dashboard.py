@@ -169,7 +169,7 @@ IS_IT_WELL = [
     ),
     states(
         "Health checks by node",
-        """What each node says of itself. Good: green all along. A node that starts is red until it has caught up with the
+        """What each node says of itself. Good: green all along. A node that starts is not placed until it has heard from the
         controller; one that stays red says why at /readyz.""",
         [(1, "in order", GREEN), (0, "not in order", RED)],
         query(f"min by (instance, check) (varve_health{{{NODES}}})", "{{instance}} {{check}}"),
