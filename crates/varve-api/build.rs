@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 3] = ["varve/v1/log.proto", "varve/v1/cluster.proto", "log/v1/log.proto"];
+const PROTOS: [&str; 4] =
+    ["varve/v1/log.proto", "varve/v1/cluster.proto", "varve/v1/debug.proto", "log/v1/log.proto"];
 const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -59,6 +59,9 @@ mod tests {
         });
         let mut services: Vec<String> = services.collect();
         services.sort();
-        assert_eq!(services, ["log.v1.Log", "varve.v1.ClusterService", "varve.v1.LogService"]);
+        assert_eq!(
+            services,
+            ["log.v1.Log", "varve.v1.ClusterService", "varve.v1.DebugService", "varve.v1.LogService"]
+        );
     }
 }

@@ -21,7 +21,7 @@ pub enum Action {
     Trim,
     /// See settings, offsets and sizes. Whoever may do another thing to a topic may see it too.
     Describe,
-    /// Make a cluster, move its leaders, take its servers away.
+    /// Make a cluster, move its leaders, take its servers away, look into them.
     Admin,
 }
 

@@ -10,6 +10,7 @@ use varve_api::error::{ApiError, Reason, meta};
 use varve_api::limits::MESSAGE_BYTES_MAX;
 use varve_api::v1;
 use varve_api::v1::cluster_service_client::ClusterServiceClient;
+use varve_api::v1::debug_service_client::DebugServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_env::Env;
 
@@ -485,6 +486,11 @@ pub(crate) fn log_service(connection: Connection) -> LogServiceClient<Connection
 /// The client of `varve.v1.ClusterService` on a connection, with our limits.
 pub(crate) fn cluster_service(connection: Connection) -> ClusterServiceClient<Connection> {
     ClusterServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// The client of `varve.v1.DebugService` on a connection, with our limits.
+pub(crate) fn debug_service(connection: Connection) -> DebugServiceClient<Connection> {
+    DebugServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 pub(crate) fn partition_not_found(topic: &TopicName, partition: u32, partitions: usize) -> ApiError {

@@ -41,6 +41,7 @@ mod client;
 mod cluster;
 mod connection;
 mod consumer;
+mod debug;
 mod error;
 mod failure;
 mod hearing;
@@ -59,6 +60,7 @@ pub use client::Client;
 pub use consumer::{
     ConsumedBatch, ConsumedRecord, Consumer, ConsumerBuilder, HEARTBEAT_INTERVAL, PREFETCH_PIECES, ReadFrom,
 };
+pub use debug::CollectedFile;
 pub use error::ClientError;
 pub use lookup::{Lookup, SystemLookup};
 pub use options::{ATTEMPT_TIMEOUT, CALL_TIMEOUT, CONNECT_TIMEOUT, ClientBuilder, SERVERS_INTERVAL};

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -13,6 +14,7 @@ use varve_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use varve_tls::ServerTlsSettings;
 
 use crate::discovery::Discovery;
+use crate::inspection::Inspection;
 use crate::{
     DRAIN_TIMEOUT, METRICS_TOPICS_MAX, PRODUCE_BYTES_IN_FLIGHT_MAX, RECORD_BYTES_SETTING_MAX,
     REPLACEMENT_DELAY, RETENTION_INTERVAL, SLOW_REQUEST,
@@ -78,6 +80,8 @@ pub struct NodeConfig {
     pub slow_request: Option<Duration>,
     /// What was built.
     pub build: BuildInfo,
+    /// The process, for those who may look into it.
+    pub process: Option<Arc<dyn Inspection>>,
 }
 
 /// What was built, as metrics tell it.
@@ -174,6 +178,7 @@ impl NodeConfig {
             metrics_topics_max: METRICS_TOPICS_MAX,
             slow_request: Some(SLOW_REQUEST),
             build: BuildInfo::default(),
+            process: None,
         }
     }
 

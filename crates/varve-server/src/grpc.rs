@@ -6,13 +6,14 @@
 //! - `route`: which node serves a call; `relay`: a produce stream handed on.
 //! - `servers`: who is there, as it changes; `describe`, `health_report`, `lagging`: what is told of topics and the cluster.
 //! - `door`: what is answered before the node has its place in a cluster.
-//! - `log_service`, `cluster_service`, `book_service`: the calls themselves, thin.
+//! - `log_service`, `cluster_service`, `book_service`, `debug_service`: the calls themselves, thin.
 
 mod admission;
 mod book_service;
 mod cluster_service;
 mod connection;
 mod convert;
+mod debug_service;
 mod describe;
 mod door;
 mod follow;
@@ -31,6 +32,7 @@ mod settings;
 mod workshop;
 
 pub(crate) use connection::GrpcConnection;
+pub(crate) use debug_service::DebugApi;
 pub(crate) use door::{Door, InitRequests};
 pub(crate) use health::Health;
 pub(crate) use read_ahead::ReadAhead;
@@ -46,6 +48,7 @@ use tower::layer::util::{Identity, Stack};
 use varve_api::limits::MESSAGE_BYTES_MAX;
 use varve_api::log_v1::log_server::LogServer;
 use varve_api::v1::cluster_service_server::ClusterServiceServer;
+use varve_api::v1::debug_service_server::DebugServiceServer;
 use varve_api::v1::log_service_server::LogServiceServer;
 use varve_env::Env;
 use varve_telemetry::Telemetry;
@@ -97,13 +100,14 @@ pub(crate) fn outside(health: &Health) -> Result<Routes, tonic_reflection::serve
 }
 
 /// The services of a node that has its place in a cluster.
-pub(crate) fn routes(shared: &Shared) -> Routes {
+pub(crate) fn routes(shared: &Shared, debug: DebugApi) -> Routes {
     let log = LogServiceServer::new(log_service::LogApi::new(shared.clone()));
     let cluster = ClusterServiceServer::new(cluster_service::ClusterApi::new(shared.clone()));
     let book = LogServer::new(book_service::BookApi::new(shared.clone()));
     let arriving = Arc::new(Semaphore::new(PRODUCE_BYTES_ARRIVING_MAX));
     Routes::new(Admission::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
         .add_service(Admission::new(cluster.max_decoding_message_size(REQUEST_BYTES_MAX), &arriving))
+        .add_service(DebugServiceServer::new(debug).max_decoding_message_size(REQUEST_BYTES_MAX))
         .add_service(Admission::new(book.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
         .prepare()
 }

@@ -249,7 +249,15 @@ impl Node {
             },
         );
         tasks.spawn(condition.clone().watch_over(view.clone(), topics.clone()));
-        door.open(grpc::routes(&shared));
+        let debug = grpc::DebugApi {
+            shared: shared.clone(),
+            data_dir: config.data_dir.clone(),
+            condition: condition.clone(),
+            build: config.build,
+            node_name: config.node_name.clone(),
+            process: config.process.clone(),
+        };
+        door.open(grpc::routes(&shared, debug));
         condition.started();
         health.tell(&condition.now()).await;
         tracing::info!(%rpc_addr, %identity, data_dir = %config.data_dir.display(), topics = topics.all().len(), "node started");

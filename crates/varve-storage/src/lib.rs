@@ -24,6 +24,7 @@ mod error;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod listing;
 mod log;
 mod log_id;
 mod lru;
@@ -53,6 +54,7 @@ pub use damage::Damage;
 pub use end_state::{EndState, StoredMembership};
 pub use entry::{Entry, EntryKind};
 pub use error::{AppendError, FileError, LogError, OpenError, ReadError, StopReason};
+pub use listing::list_files;
 pub use log::{AppendDone, Appended, LogDone, PartitionLog, SegmentInfo, StoredBatch};
 pub use log_id::LogId;
 pub use producers::{PRODUCER_BATCHES_MAX, ProducerCheck, ProducerTable};

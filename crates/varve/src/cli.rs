@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use varve_api::TopicName;
 
 use crate::commands::{
-    acl, bench, cert, cluster, completion, consume, context, dev, gossip, health, produce, server, topic,
-    verify, version,
+    acl, bench, cert, cluster, completion, consume, context, debug, dev, gossip, health, produce, server,
+    topic, verify, version,
 };
 use crate::context::{ContextName, Target};
 use crate::failure::Failure;
@@ -85,6 +85,9 @@ pub(crate) enum Command {
     Context(context::ContextCommand),
     /// Say whether a server can serve
     Health(health::HealthArgs),
+    /// Look into servers: an archive of what helps, what they log, where time goes
+    #[command(subcommand)]
+    Debug(debug::DebugCommand),
     /// Check every checksum in a data directory whose server is stopped
     Verify(verify::VerifyArgs),
     /// Measure a server

@@ -8,6 +8,7 @@ pub(crate) mod completion;
 pub(crate) mod connection;
 pub(crate) mod consume;
 pub(crate) mod context;
+pub(crate) mod debug;
 pub(crate) mod dev;
 pub(crate) mod gossip;
 pub(crate) mod health;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Acl(command) => acl::run(command),
         Command::Context(command) => context::run(command, verbosity),
         Command::Health(args) => block_on(None, health::run(args)),
+        Command::Debug(command) => block_on(None, debug::run(command, verbosity)),
         Command::Verify(args) => verify::run(&args, verbosity),
         Command::Bench(args) => block_on(Some(worker_threads()), as_task(bench::run(args, verbosity))),
         Command::Completion(args) => completion::run(&args),

@@ -28,13 +28,16 @@ use crate::security::Caller;
 const OTHER: &str = "other";
 
 /// Calls that wait for something to happen, or go on for ever, and are never slow.
-const WAITING: [&str; 6] = [
+const WAITING: [&str; 9] = [
     "varve.v1.LogService/Consume",
     "varve.v1.LogService/ConsumeStream",
     "varve.v1.LogService/ProduceStream",
     "varve.v1.ClusterService/InitCluster",
+    "varve.v1.ClusterService/WatchServers",
     "log.v1.Log/ConsumeStream",
     "log.v1.Log/ProduceStream",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 
 /// What calls are told to. A clone is another handle.
@@ -129,7 +132,9 @@ impl InHand {
         duration
             .record(took.as_secs_f64(), &[method.clone(), KeyValue::new("rpc.response.status_code", code)]);
         self.span.set(|| KeyValue::new("rpc.response.status_code", code));
-        if status.code() != Code::Ok {
+        // To go away from what waits, or from a stream, is no error.
+        let has_left = status.code() == Code::Cancelled && WAITING.contains(&self.method);
+        if status.code() != Code::Ok && !has_left {
             let error = ApiError::from_status(status);
             errors.add(1, &[method, reason(&error)]);
             self.span.fail(|| status.message().to_owned());

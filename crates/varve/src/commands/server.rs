@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,7 +21,8 @@ use crate::cli::Verbosity;
 use crate::config::{ConfigError, ServerConfig, ServerFlags};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::{Interrupt, hangups};
-use crate::logging;
+use crate::logging::{self, Logs};
+use crate::process::Process;
 
 /// What `server` takes.
 #[derive(Debug, Args)]
@@ -41,10 +43,10 @@ pub(crate) fn run(args: &ServerArgs, verbosity: Verbosity) -> Result<(), Failure
     let variables =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let config = ServerConfig::load(&args.flags, variables).map_err(config_failure)?;
-    logging::start_server(&config, verbosity)?;
+    let logs = logging::start_server(&config, verbosity)?;
     let files_max = raise_open_files_limit();
     let threads = config.worker_threads.unwrap_or_else(worker_threads);
-    block_on(Some(threads), serve(config, files_max, args.stop_with_stdin))
+    block_on(Some(threads), serve(config, logs, files_max, args.stop_with_stdin))
 }
 
 /// Takes as many open files as the system grants, and gives how many that is, if there is a limit: the usual soft limit is for
@@ -77,7 +79,12 @@ fn leave_files_to_the_log(config: &mut NodeConfig, files_max: Option<u64>) {
     }
 }
 
-async fn serve(config: ServerConfig, files_max: Option<u64>, stop_with_stdin: bool) -> Result<(), Failure> {
+async fn serve(
+    config: ServerConfig,
+    logs: Logs,
+    files_max: Option<u64>,
+    stop_with_stdin: bool,
+) -> Result<(), Failure> {
     // Before the node starts, so that a stop while it starts is heard.
     let mut interrupt = Interrupt::install(1)?;
     let mut hangups = hangups()?;
@@ -86,7 +93,8 @@ async fn serve(config: ServerConfig, files_max: Option<u64>, stop_with_stdin: bo
     }
     let data_dir = config.data_dir.clone();
     let (exporter, telemetry) = export(&config)?;
-    let mut config = node_config(config)?;
+    let process = Process { logs, settings: config.to_yaml() };
+    let mut config = NodeConfig { process: Some(Arc::new(process)), ..node_config(config)? };
     leave_files_to_the_log(&mut config, files_max);
     let node = tokio::select! {
         biased;

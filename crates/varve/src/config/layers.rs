@@ -49,6 +49,16 @@ impl Layers {
         self.0.get(name)
     }
 
+    /// Every key that has a value, given or by default.
+    pub(crate) fn in_force(&self) -> Vec<(&'static str, String)> {
+        let value = |key: &key::Key| {
+            let given = self.get(key.name).map(|given| given.value.clone());
+            let default = Some(key.default.to_owned()).filter(|default| !default.is_empty());
+            Some((key.name, given.or(default)?))
+        };
+        KEYS.iter().filter_map(value).collect()
+    }
+
     fn set(&mut self, name: &'static str, value: String, place: Place) {
         self.0.insert(name, Given { value, place });
     }

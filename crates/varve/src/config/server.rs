@@ -97,6 +97,8 @@ pub(crate) struct ServerConfig {
     pub(crate) log_level: Option<String>,
     /// How it is logged.
     pub(crate) log_format: LogFormat,
+    /// Every key with its value, as it was given or by default.
+    in_force: Vec<(&'static str, String)>,
 }
 
 impl ServerConfig {
@@ -147,9 +149,17 @@ impl ServerConfig {
             trace_file: get.path(key::TRACE_FILE)?,
             log_level: layers.get(key::LOG_LEVEL).map(|given| given.value.clone()),
             log_format: get.required(key::LOG_FORMAT, log_format)?,
+            in_force: layers.in_force(),
         };
         config.hold_together(&layers)?;
         Ok(config)
+    }
+
+    /// The settings in force, as a configuration file would have them. What is secret stands in files of its own, whose paths
+    /// these are; what an address holds of a password is left out.
+    pub(crate) fn to_yaml(&self) -> String {
+        let line = |(name, value): &(&str, String)| format!("{name}: {}\n", quoted(&without_password(value)));
+        self.in_force.iter().map(line).collect()
     }
 
     /// Holds settings against each other, where the place of one of them helps.
@@ -259,6 +269,18 @@ fn bind_addr(text: &str) -> Result<SocketAddr, String> {
     on_default_port
         .or_else(|_| text.parse())
         .map_err(|_| format!("{text:?} is no address: write IP:PORT, as in 127.0.0.1:8401"))
+}
+
+/// A value that YAML reads as text.
+fn quoted(value: &str) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// An address without the name and password that stand before its host.
+fn without_password(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let host_from = rest.split('/').next().and_then(|authority| authority.rfind('@')).map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[host_from..])
 }
 
 /// The collector, and how it is reached.

@@ -44,6 +44,9 @@ impl Announcement<'_> {
         out.line("")?;
         let flags = self.selection.flags();
         self.commands().iter().try_for_each(|command| out.line(&format!("  {}", line(command, &flags))))?;
+        if let Some((node, _)) = self.processes.first() {
+            out.line(&format!("  curl http://{}/metrics", node.ops_addr()))?;
+        }
         out.line("")?;
         if let Some(credentials) = self.credentials {
             let policy = credentials.policy().display();

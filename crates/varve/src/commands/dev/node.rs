@@ -73,6 +73,11 @@ impl Node {
         format!("127.0.0.1:{}", self.ports.gossip)
     }
 
+    /// `127.0.0.1:8402`.
+    pub(super) fn ops_addr(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.ops)
+    }
+
     /// What `varve` is told to run it among these, with these settings besides.
     pub(super) fn arguments(&self, all: &[Self], bootstrap: bool, settings: &[String]) -> Vec<String> {
         let others: Vec<String> =
@@ -83,6 +88,7 @@ impl Node {
             ("--bind-addr", self.gossip_addr()),
             ("--rpc-port", self.ports.rpc.to_string()),
             ("--gossip-key-file", self.key.display().to_string()),
+            ("--ops-addr", self.ops_addr()),
         ]
         .into_iter()
         .chain(self.security.iter().cloned())
@@ -127,7 +133,7 @@ mod tests {
     use super::*;
 
     fn nodes() -> Vec<Node> {
-        let ports = |first| Ports { rpc: first, gossip: first + 1 };
+        let ports = |first| Ports { rpc: first, gossip: first + 1, ops: first + 2 };
         let node = |number, first| Node::new(Path::new("/a b"), number, ports(first), Path::new("/a b/key"));
         vec![node(1, 8400), node(2, 8410), node(3, 8420)]
     }
