@@ -194,7 +194,9 @@ pub enum GossipKeyError {
         source: Box<GossipKeyError>,
     },
     /// Others than its owner may read a key file.
-    #[error("gossip key file {path} may be read by others (mode {mode:04o}): run `chmod 600 {path}`")]
+    #[error(
+        "gossip key file {path} may be read by others, or written by its group (mode {mode:04o}): run `chmod 600 {path}`"
+    )]
     Shared {
         /// The file.
         path: PathBuf,
@@ -237,7 +239,8 @@ fn refuse_if_shared(path: &Path, file: &File) -> Result<(), GossipKeyError> {
     let metadata =
         file.metadata().map_err(|source| GossipKeyError::Read { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    // Its group may read it: that is how orchestrators hand secrets over.
+    if mode & 0o037 == 0 {
         return Ok(());
     }
     Err(GossipKeyError::Shared { path: path.to_owned(), mode })
@@ -274,13 +277,15 @@ mod tests {
         let path = dir.path().join("gossip.key");
         GossipKey::generate().unwrap().write_file(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        for mode in [0o640, 0o604, 0o666, 0o620] {
+        for mode in [0o660, 0o604, 0o666, 0o620] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let refused = GossipKeyRing::read_file(&path).unwrap_err().to_string();
             assert!(refused.contains(&format!("chmod 600 {}", path.display())), "{refused}");
         }
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
-        GossipKeyRing::read_file(&path).unwrap();
+        for mode in [0o400, 0o440, 0o640] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            GossipKeyRing::read_file(&path).unwrap();
+        }
     }
 
     #[test]

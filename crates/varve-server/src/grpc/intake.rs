@@ -68,7 +68,8 @@ impl Intake {
     ) -> Result<Prepared, ApiError> {
         call.authorize(Action::Produce, &request.topic).await?;
         let acks = acks(request.acks)?;
-        let trace = call.trace().or_else(|| trace_of(&request));
+        // What a batch says of itself goes before what its stream belongs to.
+        let trace = trace_of(&request).or_else(|| call.trace());
         let topic = self.topics.get_or_create(call, &request.topic).await?;
         let place = Place::choose(topic, &request)?;
         let limits = place.limits();

@@ -45,7 +45,7 @@ fn a_port_that_was_asked_for_is_not_exchanged() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("dev");
     let mut dev = varve(&["dev", "--nodes", "1", "--port", server.port(), "--data-dir"]);
-    let taken = run(dev.arg(&data)).fails(6, &format!("port {} or ", server.port()));
+    let taken = run(dev.arg(&data)).fails(6, &format!("port {}, ", server.port()));
     assert!(taken.stderr.contains("--port"), "{}", taken.stderr);
 }
 
