@@ -73,7 +73,12 @@ impl Gossip {
     /// # Errors
     ///
     /// The name or the timing is unfit, or the node cannot listen.
-    pub async fn start(config: GossipConfig) -> Result<Self, StartError> {
+    pub fn start(config: GossipConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed, so that serf is compiled with this crate, and not once more with each that starts it.
+        Self::begin(config).boxed()
+    }
+
+    async fn begin(config: GossipConfig) -> Result<Self, StartError> {
         if config.name.is_empty() || config.name.len() > NAME_BYTES_MAX {
             return Err(StartError::Name { name: config.name });
         }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -92,7 +92,12 @@ impl Node {
     ///
     /// # Errors
     /// Whichever step fails first; what the steps before it began is ended again.
-    pub async fn start(env: Env, config: NodeConfig) -> Result<Self, StartError> {
+    pub fn start(env: Env, config: NodeConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed, so that the node is compiled with this crate, and not once more with each that starts one.
+        Self::put_together(env, config).boxed()
+    }
+
+    async fn put_together(env: Env, config: NodeConfig) -> Result<Self, StartError> {
         config.check()?;
         let fatal = watch::Sender::new(None);
         let mut tasks = JoinSet::new();
@@ -258,7 +263,12 @@ impl Node {
     ///
     /// # Errors
     /// If the data directory could not be closed cleanly. The node has stopped all the same.
-    pub async fn shutdown(mut self) -> Result<(), StopError> {
+    pub fn shutdown(self) -> BoxFuture<'static, Result<(), StopError>> {
+        // Boxed for the same reason.
+        self.stop().boxed()
+    }
+
+    async fn stop(mut self) -> Result<(), StopError> {
         tracing::info!("node is stopping");
         self.health.not_ready().await;
         if timeout(HAND_OVER_TIMEOUT, self.hand_over()).await.is_err() {
