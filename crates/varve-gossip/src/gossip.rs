@@ -97,15 +97,15 @@ impl Gossip {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let look = Arc::new(Notify::new());
-        tasks.spawn(until(&stop, drain(events, look.clone())));
-        tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)));
+        tasks.spawn(until(&stop, drain(events, look.clone())).boxed());
+        tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)).boxed());
         let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names.clone(), keys.clone());
-        tasks.spawn(until(&stop, joiner.run()));
+        tasks.spawn(until(&stop, joiner.run()).boxed());
         let look_at_keys = Arc::new(Notify::new());
         if let Some(file) = config.key_file.clone() {
             let (serf, watch, asked) = (serf.clone(), keys.clone(), look_at_keys.clone());
             let rotation = Rotation { file, in_use: config.keys.clone(), serf, watch, asked };
-            tasks.spawn(until(&stop, rotation.run()));
+            tasks.spawn(until(&stop, rotation.run()).boxed());
         }
         Ok(Self {
             first: Member {

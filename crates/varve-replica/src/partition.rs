@@ -90,7 +90,7 @@ impl Partition {
         let lead = match lead {
             Ok(group) => {
                 let proposer = GroupProposer::new(Arc::clone(&group), Arc::clone(&env.clock), producers_max);
-                drop(tokio::spawn(proposer.run(queue)));
+                drop(varve_env::spawn_task(proposer.run(queue)));
                 Lead::Group(group)
             }
             Err(damage) => idle(env, log, queue, damage, Some(peers.node())).await,
@@ -504,7 +504,7 @@ async fn idle(
 ) -> Lead {
     let noted = log.clone();
     let state = env.blocking.run(move || last_known(&noted, node)).await;
-    drop(tokio::spawn(refuse(proposals, damage)));
+    drop(varve_env::spawn_task(refuse(proposals, damage)));
     Lead::idle(log, state)
 }
 

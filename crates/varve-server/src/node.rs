@@ -118,10 +118,10 @@ impl Node {
         let stop_serving = CancellationToken::new();
         let server = grpc::server(security.as_ref(), config.security.as_ref());
         let serving = serve(server, routes, incoming, stop_serving.clone(), fatal.clone());
-        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        let serving = AbortOnDropHandle::new(varve_env::spawn_task(serving));
         let peer_side = Arc::new(OnceLock::new());
-        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max));
-        tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()));
+        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max).boxed());
+        tasks.spawn(say_when_failed(fatal.subscribe(), health.clone()).boxed());
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
         let forwarder = Forwarder::new(services_network(&env, security.as_ref()));
@@ -132,7 +132,7 @@ impl Node {
         door.placed();
         // Who makes a cluster says so at once, before another makes one beside it.
         if founded {
-            tasks.spawn(announce(presence.clone(), identity.clone()));
+            tasks.spawn(announce(presence.clone(), identity.clone()).boxed());
         }
 
         let addresses = AddressBook::new(known);
@@ -154,20 +154,25 @@ impl Node {
         }
         // Whoever joins is spoken to as soon as it is seen, and should be able to hear then.
         if !founded {
-            tasks.spawn(announce(presence.clone(), identity.clone()));
+            tasks.spawn(announce(presence.clone(), identity.clone()).boxed());
         }
         let view =
             ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
-        tasks.spawn(view.addresses.clone().follow(
-            env.clone(),
-            storage.clone(),
-            identity.clone(),
-            view.presence.clone(),
-            metadata.follow(),
-        ));
-        tasks.spawn(watch_over_metadata(env.clone(), storage.clone(), view.clone(), fatal.clone()));
+        tasks.spawn(
+            view.addresses
+                .clone()
+                .follow(
+                    env.clone(),
+                    storage.clone(),
+                    identity.clone(),
+                    view.presence.clone(),
+                    metadata.follow(),
+                )
+                .boxed(),
+        );
+        tasks.spawn(watch_over_metadata(env.clone(), storage.clone(), view.clone(), fatal.clone()).boxed());
         // Whoever leads the controller keeps it, ready itself or not.
-        tasks.spawn(cluster::keep(view.clone(), config.replacement_delay));
+        tasks.spawn(cluster::keep(view.clone(), config.replacement_delay).boxed());
         tokio::select! {
             seat = seat::take(&view, &forwarder, &config, &reached_at) => seat?,
             failure = failure(fatal.subscribe()) => return Err(StartError::Fatal(failure)),
@@ -184,13 +189,13 @@ impl Node {
             config.auto_create_topics,
         )
         .await;
-        tasks.spawn(owner);
-        tasks.spawn(cluster::tend(view.clone(), topics.clone(), leaderships));
+        tasks.spawn(owner.boxed());
+        tasks.spawn(cluster::tend(view.clone(), topics.clone(), leaderships).boxed());
         let every = config.retention_interval;
-        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
-        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
+        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every).boxed());
+        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()).boxed());
         let (servers, keep_known) = Servers::of(view.clone());
-        tasks.spawn(keep_known);
+        tasks.spawn(keep_known.boxed());
         let shared = Shared {
             servers,
             workshop: Workshop::new(env.blocking),
@@ -489,7 +494,7 @@ async fn open_security(
 ) -> Result<Option<Security>, StartError> {
     let Some(settings) = &config.security else { return Ok(None) };
     let (security, watch) = Security::open(env, settings, &config.node_name).await?;
-    tasks.spawn(watch);
+    tasks.spawn(watch.boxed());
     Ok(Some(security))
 }
 
@@ -528,10 +533,10 @@ async fn dispatch(
                 drop(grpc.send(GrpcConnection::new(incoming.connection, caller, age_max)).await)
             }
             Protocol::Http1 if grpc.is_closed() => {}
-            Protocol::Http1 => drop(tokio::spawn(http::refuse(incoming.connection))),
+            Protocol::Http1 => drop(varve_env::spawn_task(http::refuse(incoming.connection))),
             Protocol::Peer => match peer_side.get() {
                 Some(side) if peers.len() < PEER_CONNECTIONS_MAX => {
-                    drop(peers.spawn(side.clone().serve(incoming.connection, caller)));
+                    drop(peers.spawn(side.clone().serve(incoming.connection, caller).boxed()));
                 }
                 // Without a place this node has nothing to say to others, and over the limit nothing more.
                 _ => {}

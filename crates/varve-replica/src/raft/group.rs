@@ -165,16 +165,16 @@ impl Group {
         peers.add(id, &group, settings.timing);
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
         let alone_max = settings.timing.alone_max();
-        drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
-        drop(tokio::spawn(clear_up(Arc::downgrade(&group), due)));
+        drop(varve_env::spawn_task(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
+        drop(varve_env::spawn_task(clear_up(Arc::downgrade(&group), due)));
         if is_returning {
-            drop(tokio::spawn(learn(Arc::downgrade(&group), storage.clone())));
+            drop(varve_env::spawn_task(learn(Arc::downgrade(&group), storage.clone())));
         } else if is_new && settings.first_leader.is_some_and(|first| first != peers.node()) {
-            drop(tokio::spawn(found_later(Arc::downgrade(&group), settings.voters.clone())));
+            drop(varve_env::spawn_task(found_later(Arc::downgrade(&group), settings.voters.clone())));
         } else {
             group.found(&settings.voters).await.map_err(|error| begin(&error))?;
             if is_new && settings.first_leader.is_some() {
-                drop(tokio::spawn(stand(Arc::downgrade(&group))));
+                drop(varve_env::spawn_task(stand(Arc::downgrade(&group))));
             }
         }
         Ok(group)

@@ -34,7 +34,7 @@ pub(crate) fn stream(
 ) -> impl Stream<Item = Result<Event, ApiError>> + use<> {
     let (events, mut taken) = mpsc::channel(STREAM_PIECES_AHEAD_MAX);
     let follow = Follow { session, heartbeat, drain, held: read_ahead.begin(), events };
-    drop(tokio::spawn(follow.run()));
+    drop(varve_env::spawn_task(follow.run()));
     futures::stream::poll_fn(move |cx| taken.poll_recv(cx))
 }
 
