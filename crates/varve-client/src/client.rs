@@ -2,6 +2,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -72,17 +74,23 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(crate) async fn open(address: ClusterAddress, options: ClientBuilder) -> Result<Self, ClientError> {
-        let resolver = Arc::new(Resolver::new(&address, options.clone()));
-        let attempts = Attempts::new(Instant::now() + options.call_timeout, &options);
-        greet(&resolver, attempts).await?;
-        let inner = Inner {
-            _watcher: Watcher::start(resolver.clone()),
-            resolver,
-            topics: Topics::default(),
-            options,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+    pub(crate) fn open(
+        address: ClusterAddress,
+        options: ClientBuilder,
+    ) -> BoxFuture<'static, Result<Self, ClientError>> {
+        async move {
+            let resolver = Arc::new(Resolver::new(&address, options.clone()));
+            let attempts = Attempts::new(Instant::now() + options.call_timeout, &options);
+            greet(&resolver, attempts).await?;
+            let inner = Inner {
+                _watcher: Watcher::start(resolver.clone()),
+                resolver,
+                topics: Topics::default(),
+                options,
+            };
+            Ok(Self { inner: Arc::new(inner) })
+        }
+        .boxed()
     }
 
     /// The members of the cluster, asked for anew.
@@ -339,28 +347,31 @@ impl Client {
         }
     }
 
-    async fn learn_topic(
-        &self,
-        topic: &TopicName,
+    fn learn_topic<'a>(
+        &'a self,
+        topic: &'a TopicName,
         create: bool,
         deadline: Instant,
-    ) -> Result<Arc<TopicMap>, ApiError> {
-        let request = v1::DescribeTopicRequest { name: topic.to_string(), create_missing: create };
-        let call = |connection: Connection| {
-            let request = request.clone();
-            // Where the partitions are led is asked for, and not how far they are.
-            async move { cluster_service(connection.for_itself()).describe_topic(request).await }
-        };
-        let (answer, answered_by) = self.call_any_until(deadline, true, call).await?;
-        let map = self.inner.topics.learn(topic, &answer.topic.unwrap_or_default());
-        let resolver = &self.inner.resolver;
-        if map.lacks_leader() {
-            resolver.doubt(&answered_by);
+    ) -> BoxFuture<'a, Result<Arc<TopicMap>, ApiError>> {
+        async move {
+            let request = v1::DescribeTopicRequest { name: topic.to_string(), create_missing: create };
+            let call = |connection: Connection| {
+                let request = request.clone();
+                // Where the partitions are led is asked for, and not how far they are.
+                async move { cluster_service(connection.for_itself()).describe_topic(request).await }
+            };
+            let (answer, answered_by) = self.call_any_until(deadline, true, call).await?;
+            let map = self.inner.topics.learn(topic, &answer.topic.unwrap_or_default());
+            let resolver = &self.inner.resolver;
+            if map.lacks_leader() {
+                resolver.doubt(&answered_by);
+            }
+            if !resolver.is_watched() || !resolver.knows_all(map.servers()) {
+                self.learn_servers(deadline).await?;
+            }
+            Ok(map)
         }
-        if !resolver.is_watched() || !resolver.knows_all(map.servers()) {
-            self.learn_servers(deadline).await?;
-        }
-        Ok(map)
+        .boxed()
     }
 
     /// Whether another server than this one leads a partition by now, as some other server says, and learns it. This is for

@@ -163,7 +163,7 @@ impl Producer {
         if is_old && !self.is_asking.swap(true, Ordering::AcqRel) {
             let (client, topic, is_asking) =
                 (self.client.clone(), self.topic.clone(), self.is_asking.clone());
-            tokio::spawn(async move {
+            varve_env::spawn_task(async move {
                 if let Err(error) = client.topic_map(&topic, true).await {
                     tracing::debug!(%error, %topic, "partitions are not known anew");
                 }
@@ -203,7 +203,7 @@ impl Producer {
             self.in_flight.clone(),
             self.identity,
         );
-        Partition { queue, worker: tokio::spawn(worker.run()) }
+        Partition { queue, worker: varve_env::spawn_task(worker.run()) }
     }
 
     fn partitions(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Partition>> {

@@ -14,6 +14,7 @@ mod entropy;
 mod env;
 pub mod net;
 mod spawn;
+mod task;
 
 pub use blocking::Blocking;
 pub use burst::{BURST_INTERVAL, Burst};
@@ -21,3 +22,4 @@ pub use clock::{ManualClock, SystemClock, WallClock};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use env::Env;
 pub use spawn::{Spawn, TaskSpawn, ThreadSpawn, WorkerHandle};
+pub use task::spawn_task;

@@ -73,7 +73,12 @@ impl Gossip {
     /// # Errors
     ///
     /// The name or the timing is unfit, or the node cannot listen.
-    pub async fn start(config: GossipConfig) -> Result<Self, StartError> {
+    pub fn start(config: GossipConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed, so that serf is compiled with this crate, and not once more with each that starts it.
+        Self::begin(config).boxed()
+    }
+
+    async fn begin(config: GossipConfig) -> Result<Self, StartError> {
         if config.name.is_empty() || config.name.len() > NAME_BYTES_MAX {
             return Err(StartError::Name { name: config.name });
         }
@@ -92,15 +97,15 @@ impl Gossip {
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         let look = Arc::new(Notify::new());
-        tasks.spawn(until(&stop, drain(events, look.clone())));
-        tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)));
+        tasks.spawn(until(&stop, drain(events, look.clone())).boxed());
+        tasks.spawn(until(&stop, follow(serf.clone(), roster.clone(), look)).boxed());
         let joiner = Joiner::new(&config, addr, serf.clone(), roster.clone(), names.clone(), keys.clone());
-        tasks.spawn(until(&stop, joiner.run()));
+        tasks.spawn(until(&stop, joiner.run()).boxed());
         let look_at_keys = Arc::new(Notify::new());
         if let Some(file) = config.key_file.clone() {
             let (serf, watch, asked) = (serf.clone(), keys.clone(), look_at_keys.clone());
             let rotation = Rotation { file, in_use: config.keys.clone(), serf, watch, asked };
-            tasks.spawn(until(&stop, rotation.run()));
+            tasks.spawn(until(&stop, rotation.run()).boxed());
         }
         Ok(Self {
             first: Member {

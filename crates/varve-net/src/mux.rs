@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{FutureExt, Stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ impl Mux {
             close: close.clone(),
             stats: stats.clone(),
         };
-        let accepting = tokio::spawn(acceptor.run(listener)).abort_handle();
+        let accepting = varve_env::spawn_task(acceptor.run(listener)).abort_handle();
         Ok(Self { ready, local_addr, close, accepting, stats })
     }
 
@@ -204,7 +204,7 @@ impl Pending {
     }
 
     fn spawn(&mut self, peer_addr: SocketAddr, admission: impl Future<Output = ()> + Send + 'static) {
-        self.by_age.push_back((peer_addr, self.tasks.spawn(admission)));
+        self.by_age.push_back((peer_addr, self.tasks.spawn(admission.boxed())));
     }
 
     /// Sees to it that one more finds a place: where there is none, one that has not told what it speaks goes.

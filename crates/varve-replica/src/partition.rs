@@ -12,6 +12,8 @@ use crate::{
     Consistency, FollowerState, GroupError, GroupMembers, GroupSettings, Laggard, OpenReplicaError,
     PartitionStatus, Produce, ProduceError, Produced, Progress, ReadBatches, ReadError, Start,
 };
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +52,19 @@ impl Partition {
     ///
     /// # Errors
     /// Where its files cannot be read or written, or its log ends before what it had acknowledged.
-    pub async fn join(
+    pub fn join<'a>(
+        env: &'a Env,
+        storage: &'a Storage,
+        id: PartitionId,
+        peers: &'a Peers,
+        settings: PartitionSettings,
+        group: &'a GroupSettings,
+    ) -> BoxFuture<'a, Result<Self, OpenReplicaError>> {
+        // Boxed, so that the proposer is compiled with this crate, and not once more with each that starts it.
+        Self::begin(env, storage, id, peers, settings, group).boxed()
+    }
+
+    async fn begin(
         env: &Env,
         storage: &Storage,
         id: PartitionId,
@@ -76,7 +90,7 @@ impl Partition {
         let lead = match lead {
             Ok(group) => {
                 let proposer = GroupProposer::new(Arc::clone(&group), Arc::clone(&env.clock), producers_max);
-                drop(tokio::spawn(proposer.run(queue)));
+                drop(varve_env::spawn_task(proposer.run(queue)));
                 Lead::Group(group)
             }
             Err(damage) => idle(env, log, queue, damage, Some(peers.node())).await,
@@ -491,7 +505,7 @@ async fn idle(
 ) -> Lead {
     let noted = log.clone();
     let state = env.blocking.run(move || last_known(&noted, node)).await;
-    drop(tokio::spawn(refuse(proposals, damage)));
+    drop(varve_env::spawn_task(refuse(proposals, damage)));
     Lead::idle(log, state)
 }
 

@@ -74,7 +74,7 @@ impl Pages {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let pages = self.clone();
-                    drop(tokio::spawn(async move {
+                    drop(varve_env::spawn_task(async move {
                         pages.serve(stream, Reader::Operator).await;
                         drop(place);
                     }));

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -96,7 +96,12 @@ impl Node {
     ///
     /// # Errors
     /// Whichever step fails first; what the steps before it began is ended again.
-    pub async fn start(env: Env, config: NodeConfig) -> Result<Self, StartError> {
+    pub fn start(env: Env, config: NodeConfig) -> BoxFuture<'static, Result<Self, StartError>> {
+        // Boxed, so that the node is compiled with this crate, and not once more with each that starts one.
+        Self::put_together(env, config).boxed()
+    }
+
+    async fn put_together(env: Env, config: NodeConfig) -> Result<Self, StartError> {
         config.check()?;
         let fatal = watch::Sender::new(None);
         let mut tasks = JoinSet::new();
@@ -125,7 +130,7 @@ impl Node {
             },
         );
         if env.telemetry.exposition().is_some() {
-            tasks.spawn(space.run(env.clone(), storage.clone()));
+            tasks.spawn(space.run(env.clone(), storage.clone()).boxed());
         }
         let pages = Pages {
             condition: condition.clone(),
@@ -134,7 +139,7 @@ impl Node {
             authorizer: security.as_ref().map(|security| security.authorizer.clone()),
         };
         let ops_addr = serve_operators(&env, &config, &pages, &mut tasks).await?;
-        tasks.spawn(health.clone().follow(condition.clone()));
+        tasks.spawn(health.clone().follow(condition.clone()).boxed());
         let (door, init_requests) = Door::new();
         let outside = grpc::outside(&health)
             .map_err(|error| StartError::Setup { what: "reflection", reason: error.to_string() })?;
@@ -143,10 +148,12 @@ impl Node {
         let stop_serving = CancellationToken::new();
         let server = grpc::server(security.as_ref(), config.security.as_ref(), &calls, &env.telemetry);
         let serving = serve(server, routes, incoming, stop_serving.clone(), fatal.clone());
-        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        let serving = AbortOnDropHandle::new(varve_env::spawn_task(serving));
         let peer_side = Arc::new(OnceLock::new());
-        tasks.spawn(dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max, pages));
-        tasks.spawn(say_when_failed(fatal.subscribe(), condition.clone()));
+        tasks.spawn(
+            dispatch(mux, connections, Arc::clone(&peer_side), security.clone(), age_max, pages).boxed(),
+        );
+        tasks.spawn(say_when_failed(fatal.subscribe(), condition.clone()).boxed());
 
         let presence = look_around(&config, remembered.as_ref(), &reached_at).await?;
         let forwarder = Forwarder::new(services_network(&env, security.as_ref()));
@@ -157,7 +164,7 @@ impl Node {
         door.placed();
         // Who makes a cluster says so at once, before another makes one beside it.
         if founded {
-            tasks.spawn(announce(presence.clone(), identity.clone()));
+            tasks.spawn(announce(presence.clone(), identity.clone()).boxed());
         }
 
         let addresses = AddressBook::new(known);
@@ -179,21 +186,26 @@ impl Node {
         }
         // Whoever joins is spoken to as soon as it is seen, and should be able to hear then.
         if !founded {
-            tasks.spawn(announce(presence.clone(), identity.clone()));
+            tasks.spawn(announce(presence.clone(), identity.clone()).boxed());
         }
         let view =
             ClusterView { identity: identity.clone(), metadata: metadata.clone(), presence, addresses };
         telemetry::register_controller(&env.telemetry, &view);
-        tasks.spawn(view.addresses.clone().follow(
-            env.clone(),
-            storage.clone(),
-            identity.clone(),
-            view.presence.clone(),
-            metadata.follow(),
-        ));
-        tasks.spawn(watch_over_metadata(env.clone(), storage.clone(), view.clone(), fatal.clone()));
+        tasks.spawn(
+            view.addresses
+                .clone()
+                .follow(
+                    env.clone(),
+                    storage.clone(),
+                    identity.clone(),
+                    view.presence.clone(),
+                    metadata.follow(),
+                )
+                .boxed(),
+        );
+        tasks.spawn(watch_over_metadata(env.clone(), storage.clone(), view.clone(), fatal.clone()).boxed());
         // Whoever leads the controller keeps it, ready itself or not.
-        tasks.spawn(cluster::keep(view.clone(), config.replacement_delay));
+        tasks.spawn(cluster::keep(view.clone(), config.replacement_delay).boxed());
         tokio::select! {
             seat = seat::take(&view, &forwarder, &config, &reached_at) => seat?,
             failure = failure(fatal.subscribe()) => return Err(StartError::Fatal(failure)),
@@ -211,13 +223,13 @@ impl Node {
             config.auto_create_topics,
         )
         .await;
-        tasks.spawn(owner);
-        tasks.spawn(cluster::tend(view.clone(), topics.clone(), leaderships));
+        tasks.spawn(owner.boxed());
+        tasks.spawn(cluster::tend(view.clone(), topics.clone(), leaderships).boxed());
         let every = config.retention_interval;
-        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every));
-        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()));
+        tasks.spawn(housekeeping::run(storage.clone(), topics.clone(), identity.node_id, every).boxed());
+        tasks.spawn(end_without_place(view.clone(), forwarder.clone(), founded, fatal.clone()).boxed());
         let (servers, keep_known) = Servers::of(view.clone());
-        tasks.spawn(keep_known);
+        tasks.spawn(keep_known.boxed());
         let shared = Shared {
             servers,
             workshop: Workshop::new(env.blocking),
@@ -233,8 +245,8 @@ impl Node {
             calls,
         };
         if env.telemetry.exposition().is_some() {
-            tasks.spawn(lags.clone().run(env.clone(), view.clone(), topics.clone()));
-            tasks.spawn(streams.clone().run());
+            tasks.spawn(lags.clone().run(env.clone(), view.clone(), topics.clone()).boxed());
+            tasks.spawn(streams.clone().run().boxed());
         }
         telemetry::register_cluster(
             &env.telemetry,
@@ -248,7 +260,7 @@ impl Node {
                 topics_max: config.metrics_topics_max,
             },
         );
-        tasks.spawn(condition.clone().watch_over(view.clone(), topics.clone()));
+        tasks.spawn(condition.clone().watch_over(view.clone(), topics.clone()).boxed());
         let debug = grpc::DebugApi {
             shared: shared.clone(),
             data_dir: config.data_dir.clone(),
@@ -326,7 +338,12 @@ impl Node {
     ///
     /// # Errors
     /// If the data directory could not be closed cleanly. The node has stopped all the same.
-    pub async fn shutdown(mut self) -> Result<(), StopError> {
+    pub fn shutdown(self) -> BoxFuture<'static, Result<(), StopError>> {
+        // Boxed for the same reason.
+        self.stop().boxed()
+    }
+
+    async fn stop(mut self) -> Result<(), StopError> {
         tracing::info!("node is stopping");
         self.condition.stopping();
         self.health.tell(&self.condition.now()).await;
@@ -548,7 +565,7 @@ async fn open_security(
 ) -> Result<Option<Security>, StartError> {
     let Some(settings) = &config.security else { return Ok(None) };
     let (security, watch) = Security::open(env, settings, &config.node_name).await?;
-    tasks.spawn(watch);
+    tasks.spawn(watch.boxed());
     Ok(Some(security))
 }
 
@@ -573,7 +590,7 @@ async fn serve_operators(
     let listener = env.network.bind(addr).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     http::say_where(bound);
-    tasks.spawn(pages.clone().serve_operators(listener));
+    tasks.spawn(pages.clone().serve_operators(listener).boxed());
     Ok(Some(bound))
 }
 
@@ -604,10 +621,12 @@ async fn dispatch(
                 drop(grpc.send(GrpcConnection::new(incoming.connection, caller, age_max)).await)
             }
             Protocol::Http1 if grpc.is_closed() => {}
-            Protocol::Http1 => drop(tokio::spawn(pages.clone().serve_caller(incoming.connection, caller))),
+            Protocol::Http1 => {
+                drop(varve_env::spawn_task(pages.clone().serve_caller(incoming.connection, caller)))
+            }
             Protocol::Peer => match peer_side.get() {
                 Some(side) if peers.len() < PEER_CONNECTIONS_MAX => {
-                    drop(peers.spawn(side.clone().serve(incoming.connection, caller)));
+                    drop(peers.spawn(side.clone().serve(incoming.connection, caller).boxed()));
                 }
                 // Without a place this node has nothing to say to others, and over the limit nothing more.
                 _ => {}

@@ -20,6 +20,8 @@ pub(crate) mod version;
 
 use std::future::Future;
 
+use futures::future::LocalBoxFuture;
+
 use crate::cli::{Cli, Command};
 use crate::failure::{Exit, Failure};
 use crate::{logging, telemetry};
@@ -65,7 +67,8 @@ pub(crate) fn block_on(
     let runtime = builder.enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::General, format!("cannot start threads: {error}")))?;
-    let result = runtime.block_on(work);
+    // Boxed, so that Tokio's part is compiled once, and not for each command.
+    let result = runtime.block_on(Box::pin(work) as LocalBoxFuture<'_, _>);
     telemetry::finish();
     // Whatever still reads from standard input must not hold up the end.
     runtime.shutdown_background();

@@ -41,7 +41,7 @@ impl Interrupt {
     /// Takes the end of standard input for one of them, too.
     pub(crate) fn or_end_of_stdin(self) -> Self {
         let interrupt = self.clone();
-        tokio::spawn(async move {
+        varve_env::spawn_task(async move {
             let mut stdin = tokio::io::stdin();
             let mut buffer = [0; 256];
             while matches!(stdin.read(&mut buffer).await, Ok(1..)) {}
@@ -53,7 +53,7 @@ impl Interrupt {
     fn take_over(&self, kind: SignalKind) -> Result<(), Failure> {
         let mut signals = watched(kind)?;
         let interrupt = self.clone();
-        tokio::spawn(async move {
+        varve_env::spawn_task(async move {
             while signals.recv().await.is_some() {
                 interrupt.ask();
             }

@@ -37,7 +37,7 @@ impl LeaderTail {
         let (sender, answer) = oneshot::channel();
         let client = session.client.clone();
         let (topic, partition) = (session.topic.clone(), session.partition);
-        let task = tokio::spawn(async move {
+        let task = varve_env::spawn_task(async move {
             // Without an answer there is nothing to compare with.
             if let Ok(tail) = leader_tail(&client, &topic, partition).await {
                 // Nobody may be waiting for it.

@@ -25,7 +25,7 @@ pub(crate) struct Watcher(AbortHandle);
 
 impl Watcher {
     pub(crate) fn start(resolver: Arc<Resolver>) -> Self {
-        Self(tokio::spawn(async move { resolver.follow().await }).abort_handle())
+        Self(varve_env::spawn_task(async move { resolver.follow().await }).abort_handle())
     }
 }
 

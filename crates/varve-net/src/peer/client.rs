@@ -114,7 +114,7 @@ impl PeerClient {
         let made = lanes.entry((node, lane)).or_insert_with(|| {
             let (calls, queue) = mpsc::channel(PEER_FLIGHTS_MAX);
             let worker = Worker { shared: Arc::downgrade(&self.0), node, lane };
-            drop(tokio::spawn(worker.run(queue)));
+            drop(varve_env::spawn_task(worker.run(queue)));
             Lane { calls, room: Arc::new(Semaphore::new(PEER_QUEUE_BYTES_MAX)) }
         });
         made.clone()

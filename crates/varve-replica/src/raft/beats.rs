@@ -54,7 +54,7 @@ impl Beats {
         if is_driven {
             self.added.notify_one();
         } else {
-            drop(tokio::spawn(Arc::clone(self).drive()));
+            drop(varve_env::spawn_task(Arc::clone(self).drive()));
         }
     }
 

@@ -3,6 +3,8 @@
 use super::group::Group;
 use super::types::Types;
 use crate::{FollowerState, GroupError};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use openraft::ChangeMembers;
 use openraft::async_runtime::instant::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -140,33 +142,36 @@ impl Group {
 
     /// Makes a change. It goes on though nobody waits for it any more: half of one is no state to leave a group in. A leader
     /// that is new is given some time to find out what was committed before it.
-    async fn change(&self, term: Term, change: ChangeMembers<u64, ()>) -> Result<(), GroupError> {
-        let since = Instant::now();
-        loop {
-            if !self.votes() {
-                return Err(GroupError::NotLeader { leader: None });
-            }
-            let raft = self.raft().clone();
-            let change = change.clone();
-            let mut changed = tokio::spawn(async move { raft.change_membership(change, false).await });
-            let changed = tokio::select! {
-                biased;
-                changed = &mut changed => changed,
-                () = self.leadership_lost(term) => match tokio::time::timeout(FATE_TIMEOUT, changed).await {
-                    Ok(changed) => changed,
-                    Err(_) => return Err(GroupError::Unknown),
-                },
-            };
-            match changed {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) if is_early(&error) && since.elapsed() < EARLY_TIME_MAX => {
-                    self.lead_here()?;
-                    tokio::time::sleep(EARLY_PAUSE).await;
+    fn change(&self, term: Term, change: ChangeMembers<u64, ()>) -> BoxFuture<'_, Result<(), GroupError>> {
+        async move {
+            let since = Instant::now();
+            loop {
+                if !self.votes() {
+                    return Err(GroupError::NotLeader { leader: None });
                 }
-                Ok(Err(error)) => return Err(refusal(error)),
-                Err(_) => return Err(GroupError::Unknown),
+                let raft = self.raft().clone();
+                let change = change.clone();
+                let mut changed = tokio::spawn(async move { raft.change_membership(change, false).await });
+                let changed = tokio::select! {
+                    biased;
+                    changed = &mut changed => changed,
+                    () = self.leadership_lost(term) => match tokio::time::timeout(FATE_TIMEOUT, changed).await {
+                        Ok(changed) => changed,
+                        Err(_) => return Err(GroupError::Unknown),
+                    },
+                };
+                match changed {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(error)) if is_early(&error) && since.elapsed() < EARLY_TIME_MAX => {
+                        self.lead_here()?;
+                        tokio::time::sleep(EARLY_PAUSE).await;
+                    }
+                    Ok(Err(error)) => return Err(refusal(error)),
+                    Err(_) => return Err(GroupError::Unknown),
+                }
             }
         }
+        .boxed()
     }
 
     /// Returns once a member has all entries up to `end`, as far as this leader knows.

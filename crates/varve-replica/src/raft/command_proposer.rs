@@ -11,6 +11,8 @@ use super::types::{Types, from_raft};
 use crate::ProduceError;
 use crate::settings::COMMAND_BYTES_MAX;
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use std::time::Duration;
@@ -40,26 +42,29 @@ impl Group {
     ///
     /// # Errors
     /// Why it was refused, that nobody leads, or that nobody can say.
-    pub(crate) async fn propose_command(&self, body: Bytes) -> Result<LogId, ProduceError> {
-        if body.len() > COMMAND_BYTES_MAX {
-            return Err(ProduceError::TooLarge { size_bytes: body.len(), max_bytes: COMMAND_BYTES_MAX });
-        }
-        let (since, mut pause) = (Instant::now(), PAUSE_MIN);
-        let log_id = loop {
-            match self.try_command(body.clone()).await {
-                Err(ProduceError::NotLeader { .. }) if since.elapsed() < LOOK_TIME_MAX => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-                outcome => break outcome?,
+    pub(crate) fn propose_command(&self, body: Bytes) -> BoxFuture<'_, Result<LogId, ProduceError>> {
+        async move {
+            if body.len() > COMMAND_BYTES_MAX {
+                return Err(ProduceError::TooLarge { size_bytes: body.len(), max_bytes: COMMAND_BYTES_MAX });
             }
-        };
-        let mut applied = self.state().subscribe();
-        let applied = applied.wait_for(|state| state.stopped || state.next_index > log_id.index);
-        match tokio::time::timeout(APPLY_TIMEOUT, applied).await {
-            Ok(Ok(state)) if state.next_index > log_id.index => Ok(log_id),
-            _ => Err(ProduceError::CommitUnknown),
+            let (since, mut pause) = (Instant::now(), PAUSE_MIN);
+            let log_id = loop {
+                match self.try_command(body.clone()).await {
+                    Err(ProduceError::NotLeader { .. }) if since.elapsed() < LOOK_TIME_MAX => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(PAUSE_MAX);
+                    }
+                    outcome => break outcome?,
+                }
+            };
+            let mut applied = self.state().subscribe();
+            let applied = applied.wait_for(|state| state.stopped || state.next_index > log_id.index);
+            match tokio::time::timeout(APPLY_TIMEOUT, applied).await {
+                Ok(Ok(state)) if state.next_index > log_id.index => Ok(log_id),
+                _ => Err(ProduceError::CommitUnknown),
+            }
         }
+        .boxed()
     }
 
     /// Commits another member's command, where this one leads.

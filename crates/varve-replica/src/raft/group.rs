@@ -85,7 +85,20 @@ pub(crate) struct Group {
 
 impl Group {
     /// Starts a replica over its log, which must be sound.
-    pub(crate) async fn start(
+    pub(crate) fn start<'a>(
+        env: &'a Env,
+        storage: &'a Storage,
+        id: PartitionId,
+        peers: &'a Peers,
+        settings: &'a GroupSettings,
+        log: PartitionLog,
+        applier: Box<dyn Applier>,
+    ) -> BoxFuture<'a, Result<Arc<Self>, OpenReplicaError>> {
+        // Boxed, so that consensus is compiled with this crate, and not once more with each that starts it.
+        Self::begin(env, storage, id, peers, settings, log, applier).boxed()
+    }
+
+    async fn begin(
         env: &Env,
         storage: &Storage,
         id: PartitionId,
@@ -161,16 +174,16 @@ impl Group {
         peers.add(id, &group, settings.timing);
         let (server, data) = (group.raft.server_metrics(), group.raft.data_metrics());
         let alone_max = settings.timing.alone_max();
-        drop(tokio::spawn(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
-        drop(tokio::spawn(clear_up(Arc::downgrade(&group), due)));
+        drop(varve_env::spawn_task(observe(Arc::downgrade(&group), server, data, alone_max, silence)));
+        drop(varve_env::spawn_task(clear_up(Arc::downgrade(&group), due)));
         if is_returning {
-            drop(tokio::spawn(learn(Arc::downgrade(&group), storage.clone())));
+            drop(varve_env::spawn_task(learn(Arc::downgrade(&group), storage.clone())));
         } else if is_new && settings.first_leader.is_some_and(|first| first != peers.node()) {
-            drop(tokio::spawn(found_later(Arc::downgrade(&group), settings.voters.clone())));
+            drop(varve_env::spawn_task(found_later(Arc::downgrade(&group), settings.voters.clone())));
         } else {
             group.found(&settings.voters).await.map_err(|error| begin(&error))?;
             if is_new && settings.first_leader.is_some() {
-                drop(tokio::spawn(stand(Arc::downgrade(&group))));
+                drop(varve_env::spawn_task(stand(Arc::downgrade(&group))));
             }
         }
         Ok(group)
@@ -434,13 +447,16 @@ impl Group {
     ///
     /// # Errors
     /// Where no leader is known, or it cannot be asked.
-    pub(crate) async fn linearize(&self) -> Result<(), GroupError> {
-        let index = self.read_index().await?;
-        let mut applied = self.state.subscribe();
-        match applied.wait_for(|state| state.stopped || state.next_index >= index).await {
-            Ok(state) if state.next_index >= index => Ok(()),
-            _ => Err(GroupError::Stopped),
+    pub(crate) fn linearize(&self) -> BoxFuture<'_, Result<(), GroupError>> {
+        async move {
+            let index = self.read_index().await?;
+            let mut applied = self.state.subscribe();
+            match applied.wait_for(|state| state.stopped || state.next_index >= index).await {
+                Ok(state) if state.next_index >= index => Ok(()),
+                _ => Err(GroupError::Stopped),
+            }
         }
+        .boxed()
     }
 
     /// Who belongs to the group.
@@ -459,13 +475,16 @@ impl Group {
     }
 
     /// Stops taking part. What was proposed and is not committed may be, or not.
-    pub(crate) async fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.mark().await;
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(partition = %self.id, %error, "consensus did not stop cleanly");
+    pub(crate) fn stop(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.stopping.store(true, Ordering::Relaxed);
+            self.mark().await;
+            if let Err(error) = self.raft.shutdown().await {
+                tracing::warn!(partition = %self.id, %error, "consensus did not stop cleanly");
+            }
+            self.set_stopped();
         }
-        self.set_stopped();
+        .boxed()
     }
 
     /// Begins a new group, where this is the first start of one of its voters.

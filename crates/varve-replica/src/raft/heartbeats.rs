@@ -102,7 +102,7 @@ impl Peers {
             lane.begins()
         };
         if begins {
-            drop(tokio::spawn(send(self.clone(), to)));
+            drop(varve_env::spawn_task(send(self.clone(), to)));
         }
         let unsent =
             |_| Err(PeerError::NotSent { node: to, reason: "a newer heartbeat was sent".to_owned() });

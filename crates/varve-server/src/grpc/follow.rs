@@ -37,7 +37,7 @@ pub(crate) fn stream(
     let (events, mut taken) = mpsc::channel(STREAM_PIECES_AHEAD_MAX);
     let place = session.place(streams);
     let follow = Follow { session, heartbeat, drain, held: read_ahead.begin(), events, place };
-    drop(tokio::spawn(follow.run()));
+    drop(varve_env::spawn_task(follow.run()));
     futures::stream::poll_fn(move |cx| taken.poll_recv(cx))
 }
 

@@ -74,8 +74,8 @@ where
         places: Arc::new(Semaphore::new(STREAM_BATCHES_IN_FLIGHT_MAX)),
         stream_room: Arc::new(Semaphore::new(STREAM_BYTES_IN_FLIGHT_MAX)),
     };
-    drop(tokio::spawn(reader.run(batches, waiting)));
-    drop(tokio::spawn(acknowledge(queue, answered, shared.clone())));
+    drop(varve_env::spawn_task(reader.run(batches, waiting)));
+    drop(varve_env::spawn_task(acknowledge(queue, answered, shared.clone())));
     // The place is given back as the answer is taken.
     futures::stream::poll_fn(move |cx| answers.poll_recv(cx)).map(|(answer, _place)| answer)
 }

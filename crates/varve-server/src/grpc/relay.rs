@@ -30,7 +30,7 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) fn open(forwarder: Forwarder, call: Call, away: Away) -> Self {
         let (batches, queue) = mpsc::channel(STREAM_BATCHES_IN_FLIGHT_MAX);
-        drop(tokio::spawn(run(forwarder, call, away, queue)));
+        drop(varve_env::spawn_task(run(forwarder, call, away, queue)));
         Self { batches }
     }
 

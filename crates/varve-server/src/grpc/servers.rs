@@ -39,7 +39,7 @@ impl Servers {
         drain: Drain,
     ) -> impl Stream<Item = Result<v1::WatchServersResponse, ApiError>> + Send + use<> {
         let (changes, mut taken) = mpsc::channel(1);
-        drop(tokio::spawn(tell(self.known.clone(), drain, changes)));
+        drop(varve_env::spawn_task(tell(self.known.clone(), drain, changes)));
         futures::stream::poll_fn(move |cx| taken.poll_recv(cx))
     }
 }

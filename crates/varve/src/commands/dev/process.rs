@@ -80,7 +80,7 @@ impl Process {
         let mut child = command.spawn().map_err(failed)?;
         let (pid, stdin) = (child.id().unwrap_or_default(), child.stdin.take());
         let (kill, killed) = oneshot::channel();
-        tokio::spawn(async move {
+        varve_env::spawn_task(async move {
             let status = end_of(&mut child, killed).await;
             let last_lines = last_lines(&path, begin);
             // Nobody listens only where this process is ending, too.
