@@ -25,8 +25,6 @@ OF_THE_CHART = {
 }
 # Variables of other commands than the server, which it passes over.
 OF_COMMANDS = {"VARVE_SERVER", "VARVE_TLS_CA_FILE", "VARVE_TLS_CERT_FILE", "VARVE_TLS_KEY_FILE"}
-# What the server's next version has; its help is not held against these until then.
-COMING = {"ops-addr"}
 
 problems = []
 
@@ -116,7 +114,7 @@ def look_at_server(where, manifest, known, config):
             setting = variable["name"].removeprefix("VARVE_").lower().replace("_", "-")
             if setting not in OF_THE_CHART:
                 problem(f"{where}: {variable['name']} is no setting that the chart makes")
-            if known and setting not in known | COMING:
+            if known and setting not in known:
                 problem(f"{where}: {variable['name']} is no setting of the server")
     for name, text in config["data"].items():
         for setting in yaml.safe_load(text):
@@ -151,7 +149,7 @@ def look(charts, known, metrics):
     if known:
         for setting in sorted(known - in_schema - OF_THE_CHART - {"quiet", "verbose", "stop-with-stdin"}):
             problem(f"values.schema.json: `config` lacks the setting {setting}")
-        for setting in sorted((in_schema | OF_THE_CHART) - known - COMING):
+        for setting in sorted((in_schema | OF_THE_CHART) - known):
             problem(f"values.schema.json: {setting} is no setting of the server")
     for file in sorted((charts / "golden").glob("*.yaml")):
         manifests = [manifest for manifest in yaml.safe_load_all(file.read_text()) if manifest]

@@ -52,7 +52,9 @@ pub(crate) async fn run(args: HealthArgs) -> Result<(), Failure> {
         out.json(&health, true)?;
     } else {
         out.line(if health.ready { "ready" } else { "not ready" })?;
-        out.line(&format!("cluster {}", health.cluster_id))?;
+        if !health.cluster_id.is_empty() {
+            out.line(&format!("cluster {}", health.cluster_id))?;
+        }
         for server in &health.servers {
             let leads = if server.leader { ", leads" } else { "" };
             out.line(&format!("server {} {} at {}{leads}", server.id, server.name, server.rpc_addr))?;
@@ -71,6 +73,10 @@ async fn ask(connect: &Connect) -> Result<Health, Failure> {
     let client = &connection.client;
     let ready =
         client.is_serving(READY_SERVICE).await.map_err(|error| connection.fail("ask for health", &error))?;
+    if !ready {
+        // A server without its place does not know of any, and a probe wants its answer now.
+        return Ok(Health { ready, cluster_id: String::new(), servers: Vec::new() });
+    }
     let answer = client.servers().await.map_err(|error| connection.fail("ask for the servers", &error))?;
     let servers = answer.servers.into_iter();
     let servers = servers.map(|server| Server {

@@ -14,11 +14,15 @@ For servers that were all started alike: with --start-join-addrs that name each 
 One of them is told to make the cluster, once; the others join it.
 
 Example:
-  varve cluster init --server varve://10.0.0.1:8400";
+  varve cluster init --server varve://10.0.0.1:8400
+  varve cluster init --server varve://10.0.0.1:8400 --if-missing     for scripts that may run again";
 
 /// What `cluster init` takes.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
+    /// Where the server belongs to a cluster already, say so and end well
+    #[arg(long)]
+    if_missing: bool,
     #[command(flatten)]
     connect: Connect,
 }
@@ -33,13 +37,18 @@ pub(crate) async fn run(args: InitArgs, verbosity: Verbosity) -> Result<(), Fail
         return Err(failure.hint("name the one that makes the cluster with --server; the others join it"));
     }
     let connection = Connection::open(&args.connect).await?;
-    let cluster = connection.client.init_cluster().await.map_err(|error| {
-        let failure = connection.fail("make a cluster", &error);
-        match error.reason() {
-            Some(Reason::ClusterExists) => failure.hint("`varve cluster info` shows it"),
-            _ => failure,
+    match connection.client.init_cluster().await {
+        Ok(cluster) => verbosity.say(&format!("made cluster {cluster}")),
+        Err(error) if error.reason() == Some(Reason::ClusterExists) && args.if_missing => {
+            verbosity.say(&format!("nothing to do: {error}"));
         }
-    })?;
-    verbosity.say(&format!("made cluster {cluster}"));
+        Err(error) => {
+            let failure = connection.fail("make a cluster", &error);
+            return Err(match error.reason() {
+                Some(Reason::ClusterExists) => failure.hint("`varve cluster info` shows it"),
+                _ => failure,
+            });
+        }
+    }
     Ok(())
 }
