@@ -17,6 +17,7 @@ use varve_env::disk::{CrashMode, Disk, FaultyDisk};
 use varve_env::{Blocking, Env, SeededEntropy};
 use varve_gossip::{MemoryNetwork, Tags};
 use varve_server::{Discovery, Node, NodeConfig};
+use varve_telemetry::Telemetry;
 
 /// What a node keeps free of its disk, for what it must write when appends have to wait.
 pub(super) const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -149,6 +150,7 @@ impl Site {
             blocking: Blocking::Inline,
             disk,
             network: Arc::new(SimNetwork),
+            telemetry: Telemetry::off(),
         }
     }
 

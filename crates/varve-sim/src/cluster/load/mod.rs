@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use varve_client::Client;
 use varve_env::{Blocking, Entropy, Env, SeededEntropy, TaskSpawn};
+use varve_telemetry::Telemetry;
 
 pub(super) use follower::copy_of;
 pub(super) use producer::probe;
@@ -156,6 +157,7 @@ impl Load {
             spawn: Arc::new(TaskSpawn),
             blocking: Blocking::Inline,
             network: Arc::new(SimNetwork),
+            telemetry: Telemetry::off(),
             ..Env::real()
         }
     }
