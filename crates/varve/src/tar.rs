@@ -55,7 +55,7 @@ fn header(name: &str, size: u64, time_unix: u64) -> [u8; BLOCK_BYTES] {
     // The sum is made as if it stood there in blanks.
     put(148, b"        ");
     put(156, b"0");
-    put(257, b"ustar\000");
+    put(257, b"ustar\x0000");
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     block
