@@ -11,6 +11,7 @@ mod report;
 mod scale;
 mod servers;
 mod statistics;
+mod telemetry;
 
 use clap::{Parser, Subcommand};
 use report::Report;
@@ -45,6 +46,8 @@ enum What {
     Idle,
     /// What 10, 100 and 1,000 partitions cost three servers, and how soon they are led again when one dies.
     Scale,
+    /// What it costs a server to count and time what it does.
+    Telemetry,
 }
 
 /// Why there are no figures.
@@ -86,6 +89,7 @@ fn run(args: &Args) -> Result<Report, Failure> {
             What::Cluster => loads::all(&binary, &path, scale, 3).await,
             What::Idle => idle::all(&binary, &path, u32::try_from(scale)?).await,
             What::Scale => scale::all(&binary, &path, u32::try_from(scale)?).await,
+            What::Telemetry => telemetry::all(&binary, &path, u32::try_from(scale)?).await,
         }
     });
     runtime.block_on(measuring)?

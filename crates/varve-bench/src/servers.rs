@@ -55,6 +55,16 @@ impl Servers {
         dir: &Path,
         count: usize,
     ) -> Result<(Self, Client, Duration), Failure> {
+        Self::start_with(binary, dir, count, &[]).await
+    }
+
+    /// The same, each with these flags besides.
+    pub(crate) async fn start_with(
+        binary: &Path,
+        dir: &Path,
+        count: usize,
+        flags: &[&str],
+    ) -> Result<(Self, Client, Duration), Failure> {
         let held = (0..count).map(|_| Ports::free()).collect::<Result<Vec<_>, _>>()?;
         let numbers = held.iter().map(Ports::numbers).collect::<Result<Vec<_>, _>>()?;
         drop(held);
@@ -66,7 +76,7 @@ impl Servers {
         for (number, (rpc, gossip)) in (1..).zip(numbers) {
             let name = format!("node-{number}");
             let mut command = Command::new(binary);
-            command.args(["--quiet", "server", "--stop-with-stdin", "--node-name", &name]);
+            command.args(["--quiet", "server", "--stop-with-stdin", "--node-name", &name]).args(flags);
             command.arg("--data-dir").arg(dir.join(&name)).args(["--rpc-port", &rpc.to_string()]);
             let gossip = format!("127.0.0.1:{gossip}");
             if let Some(key) = &key {

@@ -10,6 +10,8 @@ mod exposition;
 mod file;
 mod settings;
 mod sink;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::ExportError;
 pub use exporter::Exporter;

@@ -197,3 +197,58 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Str
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use varve_authz::{Model, Policy};
+
+    fn pages(policy: Option<&str>) -> Pages {
+        let policy = policy.map(|text| Policy::parse(Model::built_in(), "policy.csv", text).unwrap());
+        let authorizer = policy.map(|policy| Authorizer::new(policy, Blocking::Inline));
+        Pages { condition: Condition::starting(), telemetry: Telemetry::off(), blocking: Blocking::Inline, authorizer }
+    }
+
+    fn client(name: &str) -> Reader {
+        Reader::Caller(Caller::Client { subject: name.into(), addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)) })
+    }
+
+    #[tokio::test]
+    async fn on_the_one_port_metrics_are_for_those_who_may_describe_the_cluster() {
+        let pages = pages(Some("p, watcher, *, describe\np, writer, *, produce\n"));
+        let status = |reader: Reader| {
+            let pages = pages.clone();
+            async move { pages.refusal(&reader).await.map(|refusal| refusal.status().as_u16()) }
+        };
+        assert_eq!(status(client("watcher")).await, None);
+        assert_eq!(status(client("stranger")).await, Some(403));
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let nobody = Caller::Nobody { why: "give a certificate".into(), addr };
+        assert_eq!(status(Reader::Caller(nobody)).await, Some(401));
+        assert_eq!(status(Reader::Caller(Caller::Anyone)).await, Some(403));
+        assert_eq!(status(Reader::Operator).await, None);
+    }
+
+    #[tokio::test]
+    async fn in_the_clear_they_are_for_anyone() {
+        assert!(pages(None).refusal(&Reader::Caller(Caller::Anyone)).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn probes_say_what_is_wrong() {
+        let pages = pages(None);
+        let starting = pages.page("/readyz", &Reader::Operator).await;
+        assert_eq!(starting.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(starting.body().starts_with("[-] placed: it is starting"), "{}", starting.body());
+        assert_eq!(pages.page("/livez", &Reader::Operator).await.status(), StatusCode::OK);
+        pages.condition.started();
+        for probe in ["/readyz", "/startupz", "/livez"] {
+            let answer = pages.page(probe, &Reader::Operator).await;
+            assert!(answer.status() == StatusCode::OK && answer.body().ends_with("\nok\n"), "{probe}");
+        }
+        pages.condition.stopping();
+        assert_eq!(pages.page("/readyz", &Reader::Operator).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(pages.page("/metrics", &Reader::Operator).await.status(), StatusCode::NOT_FOUND);
+    }
+}

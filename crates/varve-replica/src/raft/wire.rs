@@ -567,7 +567,7 @@ mod tests {
     fn requests() -> Vec<PeerRequest> {
         let at = |index| LogId::new(Term::new(4), Index::new(index));
         let time = Timestamp::new(77);
-        let entries = vec![
+        let entries = [
             Entry::blank(at(8), time),
             Entry::command(at(9), time, Bytes::from_static(b"command")),
             Entry::membership(at(10), time, membership::encode(&members())),

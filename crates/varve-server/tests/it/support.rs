@@ -48,7 +48,8 @@ pub(crate) fn config() -> NodeConfig {
 }
 
 pub(crate) fn env_on(disk: &FaultyDisk) -> Env {
-    Env { disk: Arc::new(disk.clone()), ..Env::real() }
+    let telemetry = varve_exporter::testing::telemetry("varve-server");
+    Env { disk: Arc::new(disk.clone()), telemetry, ..Env::real() }
 }
 
 impl TestNode {

@@ -123,12 +123,17 @@ async fn serve(
     }
     let stopped = node.shutdown().await;
     // What it told last goes out, if somebody takes it.
-    drop(tokio::task::spawn_blocking(move || exporter.shutdown()).await);
+    if let Some(exporter) = exporter {
+        drop(tokio::task::spawn_blocking(move || exporter.shutdown()).await);
+    }
     stopped.map_err(|error| Failure::new(Exit::General, error.to_string()))
 }
 
 /// Starts what carries telemetry away.
-fn export(config: &ServerConfig) -> Result<(Exporter, Telemetry), Failure> {
+fn export(config: &ServerConfig) -> Result<(Option<Exporter>, Telemetry), Failure> {
+    if !config.metrics {
+        return Ok((None, Telemetry::off()));
+    }
     let settings = ExportSettings {
         service: "varve",
         instance: config.node_name.clone(),
@@ -137,7 +142,9 @@ fn export(config: &ServerConfig) -> Result<(Exporter, Telemetry), Failure> {
         trace_ratio: config.trace_ratio,
         trace_file: config.trace_file.clone(),
     };
-    Exporter::start(&settings).map_err(|error| Failure::usage(error.to_string()))
+    let (exporter, telemetry) =
+        Exporter::start(&settings).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok((Some(exporter), telemetry))
 }
 
 fn node_config(config: ServerConfig) -> Result<NodeConfig, Failure> {

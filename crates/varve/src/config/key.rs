@@ -56,6 +56,7 @@ pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
 pub(crate) const RECORD_BYTES_MAX: &str = "record-bytes-max";
 pub(crate) const WORKER_THREADS: &str = "worker-threads";
 pub(crate) const OPS_ADDR: &str = "ops-addr";
+pub(crate) const METRICS: &str = "metrics";
 pub(crate) const METRICS_TOPICS_MAX: &str = "metrics-topics-max";
 pub(crate) const SLOW_REQUEST: &str = "slow-request";
 pub(crate) const OTLP_ENDPOINT: &str = "otlp-endpoint";
@@ -188,6 +189,12 @@ pub(crate) const KEYS: &[Key] = &[
         "IP:PORT",
         "",
         "Serve probes (/livez, /readyz, /startupz) and /metrics here too, in the clear, to whoever reaches it",
+    ),
+    key(
+        METRICS,
+        "",
+        "true",
+        "Count and time what the node does; without it there are no metrics and no traces",
     ),
     key(METRICS_TOPICS_MAX, "N", "100", "Topics that have metrics of their own; 0 for none"),
     key(SLOW_REQUEST, "TIME", "1s", "Log requests that take longer; 0 logs none"),

@@ -83,6 +83,8 @@ pub(crate) struct ServerConfig {
     pub(crate) worker_threads: Option<usize>,
     /// Where probes and metrics are served besides the one port.
     pub(crate) ops_addr: Option<SocketAddr>,
+    /// Whether anything is counted at all.
+    pub(crate) metrics: bool,
     /// Topics with metrics of their own.
     pub(crate) metrics_topics_max: usize,
     /// From when on a request is slow; `None` if none is.
@@ -140,6 +142,7 @@ impl ServerConfig {
             record_bytes_max: get.required(key::RECORD_BYTES_MAX, parse_bytes)?,
             worker_threads: get.required(key::WORKER_THREADS, worker_threads)?,
             ops_addr: get.or_default(key::OPS_ADDR, ip_port)?,
+            metrics: get.required(key::METRICS, switch)?,
             metrics_topics_max: get
                 .required(key::METRICS_TOPICS_MAX, |text| parsed(text, "no number of topics"))?,
             slow_request: Some(get.required(key::SLOW_REQUEST, parse_duration)?)
@@ -187,6 +190,14 @@ impl ServerConfig {
                 key::OPS_ADDR,
                 problem,
                 "give ops-addr another port than rpc-port and bind-addr have",
+            );
+        }
+        if !self.metrics && (self.otlp.is_some() || self.trace_file.is_some()) {
+            let problem = "without metrics there is nothing to push, and there are no traces".to_owned();
+            return contradiction(
+                key::METRICS,
+                problem,
+                "leave metrics out, or otlp-endpoint and trace-file",
             );
         }
         if self.trace_ratio > 0.0 && self.otlp.is_none() && self.trace_file.is_none() {

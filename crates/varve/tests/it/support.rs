@@ -36,6 +36,11 @@ fn undisturbed(mut command: Command, args: &[&str]) -> Command {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::null()).env("XDG_CONFIG_HOME", NO_CONFIG);
+    // For whoever hunts a failure; servers alone heed it.
+    if let Some(dir) = std::env::var_os("VARVE_TEST_TRACE").filter(|dir| !dir.is_empty()) {
+        command.env("VARVE_LOG_LEVEL", "debug").env("VARVE_TRACE_RATIO", "1");
+        command.env("VARVE_TRACE_FILE", Path::new(&dir).join("varve.spans.jsonl"));
+    }
     command
 }
 

@@ -102,8 +102,9 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_said() {
-        let node =
-            |number| Node::new(Path::new("/d"), number, Ports { rpc: 1, gossip: 2, ops: 3 }, Path::new("/d/key"));
+        let node = |number| {
+            Node::new(Path::new("/d"), number, Ports { rpc: 1, gossip: 2, ops: 3 }, Path::new("/d/key"))
+        };
         let nodes = [node(1), node(2), node(3)];
         let server = |id: u64, alive, controller_voter| Server {
             id,
