@@ -205,7 +205,7 @@ mod tests {
     use varve_authz::{Model, Policy};
 
     fn pages(policy: Option<&str>) -> Pages {
-        let policy = policy.map(|text| Policy::parse(Model::built_in(), "policy.csv", text).unwrap());
+        let policy = policy.map(|text| Policy::parse(Model::default(), "policy.csv", text).unwrap());
         let authorizer = policy.map(|policy| Authorizer::new(policy, Blocking::Inline));
         Pages { condition: Condition::starting(), telemetry: Telemetry::off(), blocking: Blocking::Inline, authorizer }
     }
