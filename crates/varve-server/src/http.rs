@@ -207,11 +207,19 @@ mod tests {
     fn pages(policy: Option<&str>) -> Pages {
         let policy = policy.map(|text| Policy::parse(Model::default(), "policy.csv", text).unwrap());
         let authorizer = policy.map(|policy| Authorizer::new(policy, Blocking::Inline));
-        Pages { condition: Condition::starting(), telemetry: Telemetry::off(), blocking: Blocking::Inline, authorizer }
+        Pages {
+            condition: Condition::starting(),
+            telemetry: Telemetry::off(),
+            blocking: Blocking::Inline,
+            authorizer,
+        }
     }
 
     fn client(name: &str) -> Reader {
-        Reader::Caller(Caller::Client { subject: name.into(), addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)) })
+        Reader::Caller(Caller::Client {
+            subject: name.into(),
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        })
     }
 
     #[tokio::test]

@@ -19,7 +19,9 @@ fn of(service: &str) -> HealthCheckRequest {
 async fn the_node_says_that_it_is_alive_and_ready() {
     let node = TestNode::start().await;
     let mut health = HealthClient::new(connect(&node.node).await);
-    for service in ["", "varve.v1.LogService", "varve.v1.ClusterService", "log.v1.Log"] {
+    let services =
+        ["varve.v1.LogService", "varve.v1.ClusterService", "log.v1.Log", "varve.produce", "varve.replicas"];
+    for service in services.into_iter().chain([""]) {
         let status = health.check(of(service)).await.unwrap().into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service:?}");
     }
@@ -71,6 +73,7 @@ async fn reflection_lists_the_services() {
         "grpc.reflection.v1.ServerReflection",
         "log.v1.Log",
         "varve.v1.ClusterService",
+        "varve.v1.DebugService",
         "varve.v1.LogService",
     ];
     assert_eq!(names, expected);
