@@ -279,8 +279,8 @@ impl Group {
             self.hearing.note();
         }
         let before = self.leadership.borrow().leader;
-        if seen.leader.is_some() && before != seen.leader {
-            self.metered.leader_changed();
+        if before != seen.leader {
+            self.say_who_leads(before, seen);
         }
         // Who leads is known here before anyone is told.
         let changed = self.leadership.send_if_modified(|known| std::mem::replace(known, seen) != seen);
@@ -294,6 +294,27 @@ impl Group {
         });
         if changed {
             self.peers.note_leadership();
+        }
+    }
+
+    /// One line for each election, on the node that it concerns; of the controller's group on each.
+    fn say_who_leads(&self, before: Option<NodeId>, seen: Leadership) {
+        if seen.leader.is_some() {
+            self.metered.leader_changed();
+        }
+        let (this, is_controller) = (Some(self.node()), self.command_check.is_some());
+        let (partition, term) = (self.id, seen.term);
+        match seen.leader {
+            leader if leader == this => {
+                tracing::info!(%partition, %term, is_controller, "elected: this node leads")
+            }
+            Some(leader) if before == this || is_controller => {
+                tracing::info!(%partition, %term, %leader, is_controller, "another node leads");
+            }
+            None if before == this => {
+                tracing::info!(%partition, %term, is_controller, "this node leads no more")
+            }
+            _ => tracing::debug!(%partition, %term, leader = ?seen.leader, "leader changed"),
         }
     }
 

@@ -228,9 +228,12 @@ impl RaftLogStorage<Types> for LogStore {
         self.changes.note();
         self.reader.clock.truncated(last.map(|last| last.index));
         let last_kept = last.map(|last| Index::new(last.index));
-        if self.reader.log.last_log_id().map(|last| last.index) <= last_kept {
+        let found = self.reader.log.last_log_id();
+        if found.map(|last| last.index) <= last_kept {
             return Ok(());
         }
+        let (partition, last_kept_index) = (self.reader.group, last_kept.map_or(0, Index::get));
+        tracing::info!(%partition, last_kept_index, ?found, "entries that another leader has replaced are cut off");
         let (sender, done) = oneshot::channel();
         self.reader.log.truncate_after(last_kept, Box::new(move |result| drop(sender.send(result))));
         match done.await {
