@@ -20,7 +20,7 @@ NODES = 'job=~"$job", cluster=~"$cluster", instance=~"$instance"'
 TOPICS = NODES + ', topic=~"$topic"'
 WIDTH = 24
 # How long a stream was open is no latency.
-SINGLE = 'rpc_method!~".*Stream|.*/Watch.*|.*Info"'
+SINGLE = 'rpc_method!~".*Stream|.*/Watch.*|.*/Collect|.*Info"'
 
 GREEN, ORANGE, RED = "green", "orange", "red"
 
@@ -344,14 +344,15 @@ LATENCY = [
     ),
     lines(
         "Calls by method",
-        """Calls that ended; a stream counts once, when it ends. Good: what you know of your load. Much of a method that opens something
+        """Calls that ended; a stream counts once, when it ends, and a call that is handed on at both nodes. Good: what you know of your load. Much of a method that opens something
         (InitProducer, GetServers, Watch): clients that begin anew again and again.""",
         "reqps",
         per_second("rpc_server_call_duration_seconds_count", "rpc_method", "{{rpc_method}}"),
     ),
     lines(
         "Calls by status",
-        """Good: nearly all OK. What the others were about is in the row Errors and security.""",
+        """Good: nearly all OK or CANCELLED, which is how a stream ends that its client ends: each command that ends, for one. What the
+        others were about is in the row Errors and security.""",
         "reqps",
         per_second("rpc_server_call_duration_seconds_count", "rpc_response_status_code", "{{rpc_response_status_code}}"),
         width=12,
@@ -441,7 +442,7 @@ COMMIT_PATH = [
 REPLICATION = [
     lines(
         "Follower lag in time",
-        """For how long a follower has lacked something, the longest of its partitions. Good: below a second. One that was away
+        """For how long a follower has lacked something, the longest of its partitions; nothing of those that lack nothing. Good: below a second. One that was away
         catches up; one that does not has a slow disk or network, or too little processor.""",
         "s",
         query(f"max by (follower) (varve_replica_lag_duration_seconds{{{NODES}}})", "node {{follower}}"),
@@ -487,22 +488,23 @@ CONSUMERS = [
     lines(
         "Stream lag in time",
         """For how long a consume stream has been behind, the longest. Good: below a second for what follows the end; a reader of old
-        records is behind as long as it reads. Rising: the consumer is slower than what is produced.""",
+        records is behind as long as it reads. Nothing is shown of those that are not behind. Rising: the consumer is slower than what is
+        produced. What the consumer's end of the connection holds counts as given: one that stands still shows once that is full.""",
         "s",
         query(
-            f"topk(10, max by (topic, partition, stream) (varve_stream_lag_duration_seconds{{{TOPICS}}}))",
-            "{{topic}}/{{partition}} stream {{stream}}",
+            f"topk(10, max by (instance, topic, partition, stream) (varve_stream_lag_duration_seconds{{{TOPICS}}}) > 0)",
+            "{{topic}}/{{partition}} stream {{stream}} of {{instance}}",
         ),
         width=12,
     ),
     lines(
         "Stream lag in records",
-        """The streams that lack most. Good: what is on its way. Rising: as beside. A stream has its number while it is open, and
+        """The streams that lack most; nothing of those that lack nothing. Good: what is on its way. Rising: as beside. A stream has its number while it is open, and
         another when it is opened again.""",
         "short",
         query(
-            f"topk(10, max by (topic, partition, stream) (varve_stream_lag{{{TOPICS}}}))",
-            "{{topic}}/{{partition}} stream {{stream}}",
+            f"topk(10, max by (instance, topic, partition, stream) (varve_stream_lag{{{TOPICS}}}) > 0)",
+            "{{topic}}/{{partition}} stream {{stream}} of {{instance}}",
         ),
         width=12,
     ),
@@ -522,11 +524,13 @@ DISK = [
     ),
     lines(
         "Disk available, and in a day",
-        """What is free, and what would be free in a day if it went on filling as in the last six hours. Good: the second is not near
-        0. Below it the disk is full within a day.""",
+        """What is free, and what would be free in a day if it went on filling as in the last six hours; that is shown of nodes that
+        have been watched for an hour. Good: the second is not near 0. At it the disk is full within a day.""",
         "bytes",
         query(f"max by (instance) (varve_disk_available_bytes{{{NODES}}})", "now, {{instance}}"),
-        query(f"clamp_min(max by (instance) (predict_linear(varve_disk_available_bytes{{{NODES}}}[6h], 86400)), 0)", "in a day, {{instance}}"),
+        query(f"""clamp_min(max by (instance) (
+            predict_linear(varve_disk_available_bytes{{{NODES}}}[6h], 86400) and varve_disk_available_bytes{{{NODES}}} offset 1h
+            ), 0)""", "in a day, {{instance}}"),
     ),
     lines(
         "Time until the disk is full",
