@@ -31,6 +31,7 @@ impl ReplicaMetrics {
         // What counts from nothing is seen to grow by the first.
         metrics.leader_changes.add(0, &metrics.group);
         metrics.failed.add(0, &[]);
+        metrics.pending.add(0, &[]);
         metrics
     }
 

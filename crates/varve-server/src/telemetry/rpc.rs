@@ -133,8 +133,10 @@ impl InHand {
         duration
             .record(took.as_secs_f64(), &[method.clone(), KeyValue::new("rpc.response.status_code", code)]);
         self.span.set(|| KeyValue::new("rpc.response.status_code", code));
-        // To go away from what waits, or from a stream, is no error.
-        let has_left = status.code() == Code::Cancelled && WAITING.contains(&self.method);
+        // To go away from what waits, or from a stream, is no error, nor is a connection that breaks under it: as UNKNOWN it comes
+        // from the transport: a service says that of single calls alone.
+        let has_left =
+            matches!(status.code(), Code::Cancelled | Code::Unknown) && WAITING.contains(&self.method);
         if status.code() != Code::Ok && !has_left {
             let error = ApiError::from_status(status);
             errors.add(1, &[method, reason(&error)]);
