@@ -57,6 +57,7 @@ use self::admission::Admission;
 use crate::SecurityConfig;
 use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
+use crate::http::{Pages, PagesLayer};
 use crate::limits::{
     CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
     OPEN_REQUEST_BYTES_MAX, PRODUCE_BYTES_ARRIVING_MAX, REQUEST_BYTES_MAX, STREAM_WINDOW_BYTES,
@@ -87,7 +88,7 @@ pub(crate) struct Shared {
 }
 
 /// What stands before every service, the innermost first.
-pub(crate) type Layers = Stack<GuardLayer, Stack<RpcLayer, Identity>>;
+pub(crate) type Layers = Stack<GuardLayer, Stack<RpcLayer, Stack<PagesLayer, Identity>>>;
 
 /// What is served from the first moment: health, and what services there are.
 pub(crate) fn outside(health: &Health) -> Result<Routes, tonic_reflection::server::Error> {
@@ -119,6 +120,7 @@ pub(crate) fn server(
     config: Option<&SecurityConfig>,
     calls: &RpcMetrics,
     telemetry: &Telemetry,
+    pages: Pages,
 ) -> Server<Layers> {
     let server = match config {
         // Its grace does not go with that: the connection ends itself (`GrpcConnection`).
@@ -126,6 +128,7 @@ pub(crate) fn server(
         None => Server::builder(),
     };
     server
+        .layer(PagesLayer(pages))
         .layer(RpcLayer::new(calls.clone()))
         .layer(GuardLayer::new(security.map(|security| security.authorizer.clone()), telemetry))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

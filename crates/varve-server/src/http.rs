@@ -1,11 +1,13 @@
-//! What is served over HTTP/1: probes and metrics, on the one port and on the operations listener.
+//! What is served over HTTP: probes and metrics, on the one port (by HTTP/1, and by HTTP/2 beside gRPC) and on the operations listener.
 
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::{BoxFuture, Either};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -13,6 +15,9 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tower::Layer;
 use varve_authz::{Action, Authorizer, Object};
 use varve_env::net::Listener;
 use varve_env::{Blocking, Burst};
@@ -104,7 +109,7 @@ impl Pages {
         drop(serving.await);
     }
 
-    async fn answer(&self, request: &Request<Incoming>, reader: &Reader) -> Response<String> {
+    async fn answer<B>(&self, request: &Request<B>, reader: &Reader) -> Response<String> {
         let answer = async {
             match (request.method(), request.uri().path()) {
                 (&Method::GET | &Method::HEAD, path) => self.page(path, reader).await,
@@ -162,6 +167,52 @@ impl Pages {
             Ok(metrics) => respond(StatusCode::OK, PROMETHEUS, metrics),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
+    }
+}
+
+/// Puts the pages before the services: by HTTP/2 they are asked for on the same connections. gRPC always posts.
+#[derive(Clone, Debug)]
+pub(crate) struct PagesLayer(pub(crate) Pages);
+
+/// Services with the pages before them.
+#[derive(Clone, Debug)]
+pub(crate) struct Paged<S> {
+    inner: S,
+    pages: Pages,
+}
+
+impl<S> Layer<S> for PagesLayer {
+    type Service = Paged<S>;
+
+    fn layer(&self, inner: S) -> Paged<S> {
+        Paged { inner, pages: self.0.clone() }
+    }
+}
+
+impl<S> Service<Request<Body>> for Paged<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !matches!(request.method(), &Method::GET | &Method::HEAD) {
+            return Either::Left(self.inner.call(request));
+        }
+        let pages = self.pages.clone();
+        // Without one it did not come by a connection that anybody looked at.
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anyone);
+        let (parts, _) = request.into_parts();
+        Either::Right(Box::pin(async move {
+            let request = Request::from_parts(parts, ());
+            Ok(pages.answer(&request, &Reader::Caller(caller)).await.map(Body::new))
+        }))
     }
 }
 

@@ -146,7 +146,8 @@ impl Node {
         let routes = door.clone().behind(outside);
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING_MAX);
         let stop_serving = CancellationToken::new();
-        let server = grpc::server(security.as_ref(), config.security.as_ref(), &calls, &env.telemetry);
+        let server =
+            grpc::server(security.as_ref(), config.security.as_ref(), &calls, &env.telemetry, pages.clone());
         let serving = serve(server, routes, incoming, stop_serving.clone(), fatal.clone());
         let serving = AbortOnDropHandle::new(varve_env::spawn_task(serving));
         let peer_side = Arc::new(OnceLock::new());
