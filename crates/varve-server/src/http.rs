@@ -310,4 +310,20 @@ mod tests {
         assert_eq!(pages.page("/readyz", &Reader::Operator).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(pages.page("/metrics", &Reader::Operator).await.status(), StatusCode::NOT_FOUND);
     }
+
+    #[tokio::test]
+    async fn by_http_2_pages_stand_before_the_services_and_posts_are_theirs() {
+        let services = tower::service_fn(|_: Request<Body>| async {
+            Ok::<_, Infallible>(Response::new(Body::new("a service".to_owned())))
+        });
+        let status = |method: Method, path: &'static str| {
+            let mut paged = PagesLayer(pages(None)).layer(services);
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            async move { paged.call(request).await.unwrap().status().as_u16() }
+        };
+        assert_eq!(status(Method::GET, "/livez").await, 200);
+        assert_eq!(status(Method::GET, "/readyz").await, 503);
+        assert_eq!(status(Method::GET, "/varve.v1.LogService/Produce").await, 404);
+        assert_eq!(status(Method::POST, "/readyz").await, 200, "a service answered");
+    }
 }
