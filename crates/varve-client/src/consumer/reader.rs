@@ -163,6 +163,10 @@ impl Session {
                     return ApiError::new(Reason::ShuttingDown, format!("{addr} goes out of service")).into();
                 }
             };
+            if !is_new && !matches!(message, Ok(Ok(Some(_)))) {
+                // The time for other attempts begins now. Counted from the last message, whoever was stopped for longer would have none.
+                attempts.progress(Instant::now() + self.retry_timeout);
+            }
             let message = match message {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return self.ended(addr, is_new),

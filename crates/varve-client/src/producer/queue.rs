@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
-use varve_record::{BatchBuilder, HeaderRef, PushError, Timestamp};
+use varve_record::{BatchBuilder, HeaderRef, Limits, PushError, Timestamp};
 use varve_telemetry::{Span, SpanKind, Spans, TraceContext};
 
 use super::builder::ProducerOptions;
@@ -13,6 +13,9 @@ use super::delivery::{Delivery, OutcomeReceiver};
 use super::promise::Promise;
 use super::record::ProducerRecord;
 use crate::ClientError;
+
+/// What the header takes that says which trace a record belongs to.
+const TRACE_HEADER_BYTES: usize = 80;
 
 /// Empty builders that are kept for their buffers.
 const SPARE_BUILDERS_MAX: usize = 8;
@@ -181,11 +184,11 @@ impl State {
             Some(open) => open,
             None => self.gather(options, spans, record),
         };
-        let mut pushed = push_record(&mut open, record, now_ms);
+        let mut pushed = push_record(&mut open, record, now_ms, &options.limits);
         if let (Err(PushError::Full), false) = (&pushed, open.builder.is_empty()) {
             self.sealed.push_back(open);
             open = self.gather(options, spans, record);
-            pushed = push_record(&mut open, record, now_ms);
+            pushed = push_record(&mut open, record, now_ms, &options.limits);
         }
         let place = open.builder.len();
         let delivery = Delivery { outcome: open.receiver.clone(), place: place.saturating_sub(1) as u32 };
@@ -232,9 +235,17 @@ impl State {
 }
 
 /// Adds a record, with the trace of its batch where that is recorded and the record has none of its own.
-fn push_record(open: &mut Gathered, record: &ProducerRecord, now_ms: i64) -> Result<(), PushError> {
+fn push_record(
+    open: &mut Gathered,
+    record: &ProducerRecord,
+    now_ms: i64,
+    limits: &Limits,
+) -> Result<(), PushError> {
     let builder = &mut open.builder;
-    let trace = open.span.context().filter(|_| !record.is_traced()).map(TraceContext::to_traceparent);
+    // One that is as large as it may be goes without: to be watched must not be what a record is refused for.
+    let has_room = record.size_bytes() + TRACE_HEADER_BYTES <= limits.record_bytes_max;
+    let trace = open.span.context().filter(|_| has_room && !record.is_traced());
+    let trace = trace.map(TraceContext::to_traceparent);
     let timestamp = record.create_time.unwrap_or(Timestamp::new(now_ms));
     let (key, value) = (record.key.as_deref(), record.value.as_deref());
     if record.headers.is_empty() && trace.is_none() {

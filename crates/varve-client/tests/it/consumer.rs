@@ -317,6 +317,22 @@ async fn goes_on_at_a_follower_that_catches_up_while_nobody_leads() {
     .await;
 }
 
+/// As one that was stopped for longer than it would have gone on trying: by the time that it finds the stream dead, it has tried nothing.
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_tried_again_from_then_on() {
+    within(async {
+        let (cluster, client) = filled_three().await;
+        cluster.state().consume_faults.push_back(ConsumeFault::SilentAfter(1));
+        let (heartbeat, retry) = (Duration::from_secs(1), Duration::from_secs(2));
+        let consumer = client.consumer(TOPIC).until_offset(Offset::new(100));
+        let consumer =
+            consumer.heartbeat_interval(heartbeat).retry_timeout(retry).build().await.expect("it is there");
+        assert_eq!(read(consumer).await.expect("it goes on elsewhere"), numbers(0..100));
+        assert_eq!(readers(&cluster).len(), 2);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn leaves_a_follower_that_is_left_behind() {
     within(async {

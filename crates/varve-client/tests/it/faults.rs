@@ -26,6 +26,8 @@ pub(crate) enum ProduceFault {
 pub(crate) enum ConsumeFault {
     /// The stream breaks after so many batches.
     BreakAfter(usize),
+    /// The stream says nothing more and stays open, after so many batches.
+    SilentAfter(usize),
     /// The stream ends as if all were answered, after so many batches.
     EndAfter(usize),
     /// The call fails with a status.

@@ -131,6 +131,8 @@ impl Node {
                     return;
                 }
                 Some(ConsumeFault::EndAfter(batches)) if batches == sent => return,
+                // It says nothing more, and keeps the stream open.
+                Some(ConsumeFault::SilentAfter(batches)) if batches == sent => return answers.closed().await,
                 Some(ConsumeFault::Fail(error)) => {
                     let _ = answers.send(Err(error.into())).await;
                     return;
