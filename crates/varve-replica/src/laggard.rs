@@ -16,6 +16,8 @@ pub struct Laggard {
     /// When the first record was appended that it is not known to have, as far as that lies near the first entry it lacks;
     /// `None` where that entry is purged or cannot be read.
     pub lacks_since: Option<Timestamp>,
+    /// Whether it has answered this leader yet: of one that has not, nothing is known, and it counts as one that has nothing.
+    pub has_answered: bool,
 }
 
 /// Entries that are looked through for the first one with records: a few without any lie where leaders and members changed.
@@ -36,6 +38,7 @@ impl Laggard {
             entries: state.lag_entries,
             offsets,
             lacks_since: lacking.map(|entry| entry.append_time),
+            has_answered: state.silent_for.is_some(),
         }
     }
 }

@@ -130,9 +130,9 @@ metrics! {
     IN_FLIGHT = Kind::Gauge, "varve.produce.in_flight", "By", [];
     /// How many of those there may be; over it more wait, or are refused as OVERLOADED.
     IN_FLIGHT_LIMIT = Kind::Gauge, "varve.produce.in_flight.limit", "By", [];
-    /// Connections that are open.
+    /// Connections of the one port that are open.
     CONNECTIONS = Kind::Gauge, "varve.connections.open", "{connection}", [PROTOCOL];
-    /// How many connections may be open.
+    /// How many connections the one port takes.
     CONNECTIONS_LIMIT = Kind::Gauge, "varve.connections.limit", "{connection}", [];
 
     // Consensus.
@@ -152,7 +152,7 @@ metrics! {
     PROPOSALS_FAILED = Kind::Counter, "varve.raft.proposals.failed", "{batch}", [];
     /// Entries that were applied here.
     PROPOSALS_APPLIED = Kind::Counter, "varve.raft.proposals.applied", "{entry}", [];
-    /// Entries that a follower of a partition led here lacks.
+    /// Entries that a follower of a partition led here lacks. Of one that has not answered this leader yet nothing is known.
     LAG_ENTRIES = Kind::Live, "varve.replica.lag", "{entry}", [TOPIC, PARTITION, FOLLOWER];
     /// For how long a follower of a partition led here has lacked something.
     LAG_SECONDS = Kind::Live, "varve.replica.lag.duration", "s", [TOPIC, PARTITION, FOLLOWER];

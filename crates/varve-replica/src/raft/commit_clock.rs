@@ -67,9 +67,6 @@ impl CommitClock {
 
     /// These entries are in the log's memory. Those that this node made are under way from now on; `is_own` tells.
     pub(crate) fn appended(&self, marks: &[(u64, bool, Arc<Mark>)]) -> Synced {
-        if marks.is_empty() {
-            return Synced { clock: self.clone(), appended: Instant::now(), traces: Vec::new(), own: 0 };
-        }
         let now = Instant::now();
         let mut traces = Vec::new();
         let mut own = 0;

@@ -119,15 +119,16 @@ impl LogStore {
         let callback = Arc::new(Mutex::new(Some(callback)));
         let next_offset = entries.last().map_or(Offset::default(), Entry::next_offset);
         let mut gap_tries = 0;
-        let watched = Arc::new(OnceLock::<Synced>::new());
+        // Nothing where nobody watches.
+        let watched = (!marks.is_empty()).then(|| Arc::new(OnceLock::<Synced>::new()));
         loop {
             let (once, answered, synced) =
                 (Arc::clone(&callback), self.answered.clone(), self.synced.clone());
-            let durable = Arc::clone(&watched);
+            let durable = watched.clone();
             let done = Box::new(move |result: Result<(), AppendError>| {
                 answered.send_modify(|count| *count += 1);
                 if result.is_ok() {
-                    if let Some(watched) = durable.get() {
+                    if let Some(watched) = durable.as_ref().and_then(|watched| watched.get()) {
                         watched.now();
                     }
                     synced.send_replace(next_offset);
@@ -137,7 +138,7 @@ impl LogStore {
                 }
             });
             // Before it is durable, which may be at once.
-            if !marks.is_empty() {
+            if let Some(watched) = &watched {
                 watched.get_or_init(|| self.reader.clock.appended(&marks));
             }
             match self.reader.log.append_let_in(entries.clone(), done) {

@@ -67,7 +67,8 @@ mod tests {
     fn what_is_under_way_is_no_lag() {
         let of = |offsets, since: Option<i64>| {
             let lacks_since = since.map(Timestamp::new);
-            let laggard = Laggard { node: NodeId::new(1), entries: offsets, offsets, lacks_since };
+            let laggard =
+                Laggard { node: NodeId::new(1), entries: offsets, offsets, lacks_since, has_answered: true };
             is_late(&laggard, lag_ms(&laggard, Timestamp::new(100_000)))
         };
         assert!(of(1, Some(95_000)) && of(1, None));

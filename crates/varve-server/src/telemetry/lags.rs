@@ -58,7 +58,8 @@ async fn look(env: &Env, view: &ClusterView, topics: &Topics) -> Vec<Lag> {
             if partition.progress().leader != Some(this) {
                 continue;
             }
-            for laggard in partition.laggards().await.unwrap_or_default() {
+            let laggards = partition.laggards().await.unwrap_or_default();
+            for laggard in laggards.into_iter().filter(|laggard| laggard.has_answered) {
                 let since = laggard.lacks_since.filter(|since| since.get() > 0 && laggard.offsets > 0);
                 let lacks_ms = since.map_or(0, |since| now.get().saturating_sub(since.get()).max(0));
                 lags.push(Lag {

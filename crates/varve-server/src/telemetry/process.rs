@@ -1,4 +1,4 @@
-//! The process, as the kernel sees it.
+//! The process, as the kernel sees it; what that does not say is `None`. None of these files takes a disk.
 
 use std::fs;
 use std::path::Path;
@@ -6,29 +6,26 @@ use std::path::Path;
 /// Ticks of the clock by which processor time is counted, each second: what Linux says to programs, whatever its own is.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What the kernel says; what it does not say is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Process {
-    pub(crate) memory_bytes: Option<u64>,
-    pub(crate) cpu_seconds: Option<f64>,
-    pub(crate) files_open: Option<u64>,
-    pub(crate) uptime_seconds: Option<f64>,
+/// Bytes of memory that the process has.
+pub(crate) fn memory_used() -> Option<u64> {
+    kilobytes_of(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-impl Process {
-    /// As it is now. Reads files that take no disk.
-    pub(crate) fn read() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let files = fs::read_dir("/proc/self/fd").map(|entries| entries.count() as u64);
-        Self {
-            memory_bytes: kilobytes_of(&status, "VmRSS:"),
-            cpu_seconds: cpu_seconds(&stat),
-            files_open: files.ok(),
-            uptime_seconds: uptime_seconds(&stat, &uptime),
-        }
-    }
+/// Seconds of processor time that it has used.
+pub(crate) fn cpu_used() -> Option<f64> {
+    cpu_seconds(&fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// Files and sockets that it has open.
+pub(crate) fn files_open() -> Option<u64> {
+    Some(fs::read_dir("/proc/self/fd").ok()?.count() as u64)
+}
+
+/// Seconds since it was started.
+pub(crate) fn uptime() -> Option<f64> {
+    let (stat, uptime) =
+        (fs::read_to_string("/proc/self/stat").ok()?, fs::read_to_string("/proc/uptime").ok()?);
+    uptime_seconds(&stat, &uptime)
 }
 
 /// The most memory that the process may have: its control group's limit, else the machine's.
@@ -81,11 +78,10 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let process = Process::read();
-        assert!(process.memory_bytes.is_some_and(|bytes| bytes > 100_000), "{process:?}");
-        assert!(process.files_open.is_some_and(|files| files > 2), "{process:?}");
-        assert!(process.cpu_seconds.is_some() && process.uptime_seconds.is_some(), "{process:?}");
-        assert!(memory_limit() > process.memory_bytes);
+        assert!(memory_used().is_some_and(|bytes| bytes > 100_000));
+        assert!(files_open().is_some_and(|files| files > 2));
+        assert!(cpu_used().is_some() && uptime().is_some());
+        assert!(memory_limit() > memory_used());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use varve_replica::Partition;
 use varve_storage::Storage;
 use varve_telemetry::{KeyValue, Metric, Observer, Telemetry, catalogue as c};
 
-use super::process::{Process, files_limit, memory_limit};
+use super::process;
 use super::traffic::Flow;
 use super::{Lags, OpenStreams, SpaceWatch, Traffic};
 use crate::BuildInfo;
@@ -36,7 +36,7 @@ pub(crate) fn register_early(telemetry: &Telemetry, early: Early<'_>) {
     telemetry.observe(&c::BUILD_INFO, move |tell| {
         tell(1.0, &[KeyValue::new("version", build.version), KeyValue::new("revision", build.revision)]);
     });
-    process(telemetry);
+    of_process(telemetry);
     let (open, refused) = (connections.clone(), connections);
     telemetry.observe(&c::CONNECTIONS, move |tell| {
         for (protocol, name) in
@@ -67,16 +67,16 @@ pub(crate) fn register_early(telemetry: &Telemetry, early: Early<'_>) {
     });
 }
 
-fn process(telemetry: &Telemetry) {
-    let told = |metric: &Metric, value: fn(Process) -> Option<f64>| {
-        telemetry.observe(metric, move |tell| tell_some(tell, value(Process::read())));
+fn of_process(telemetry: &Telemetry) {
+    let told = |metric: &Metric, value: fn() -> Option<f64>| {
+        telemetry.observe(metric, move |tell| tell_some(tell, value()));
     };
-    told(&c::MEMORY_USED, |process| process.memory_bytes.map(|bytes| bytes as f64));
-    told(&c::CPU_TIME, |process| process.cpu_seconds);
-    told(&c::FILES_OPEN, |process| process.files_open.map(|files| files as f64));
-    told(&c::UPTIME, |process| process.uptime_seconds);
-    telemetry.observe(&c::MEMORY_LIMIT, |tell| tell_some(tell, memory_limit().map(|bytes| bytes as f64)));
-    telemetry.observe(&c::FILES_LIMIT, |tell| tell_some(tell, files_limit().map(|files| files as f64)));
+    told(&c::MEMORY_USED, || process::memory_used().map(|bytes| bytes as f64));
+    told(&c::MEMORY_LIMIT, || process::memory_limit().map(|bytes| bytes as f64));
+    told(&c::CPU_TIME, process::cpu_used);
+    told(&c::FILES_OPEN, || process::files_open().map(|files| files as f64));
+    told(&c::FILES_LIMIT, || process::files_limit().map(|files| files as f64));
+    told(&c::UPTIME, process::uptime);
 }
 
 fn disk(telemetry: &Telemetry, storage: &Storage, space: &SpaceWatch) {
