@@ -1,9 +1,9 @@
 //! `varve debug`.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::support::{Server, run};
+use crate::support::{Process, Server, run, wait_until};
 
 #[test]
 fn what_a_server_logs_is_changed_while_it_runs() {
@@ -51,9 +51,19 @@ fn a_bundle_has_what_helps_and_nothing_else() {
 fn a_profile_is_taken_of_one_server() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let profile = server.run(&["debug", "profile", "--seconds", "1", "--frequency", "200"]).ok();
-    // Whatever was seen: stacks, each with a number behind it. An idle server may not have been seen at work.
-    for line in profile.text().lines() {
+    let lines = dir.path().join("lines");
+    std::fs::write(&lines, "a line\n".repeat(200_000)).unwrap();
+    // At work, so that there is something to be seen: again and again, until it was.
+    let mut produce = server.varve(&["produce", "events"]);
+    produce.arg(&lines).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut seen = String::new();
+    wait_until("a stack", || {
+        let _producing = Process::spawn(&mut produce);
+        let profile = server.run(&["debug", "profile", "--seconds", "1", "--frequency", "500"]).ok();
+        seen = profile.text().to_owned();
+        !seen.is_empty()
+    });
+    for line in seen.lines() {
         let (stack, count) = line.rsplit_once(' ').unwrap();
         assert!(!stack.is_empty() && count.parse::<u32>().is_ok(), "{line}");
     }
