@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::support::{Process, Server, run, wait_until};
+use crate::pki::Pki;
+use crate::support::{Process, Server, run, varve, wait_until};
 
 #[test]
 fn what_a_server_logs_is_changed_while_it_runs() {
@@ -45,6 +47,25 @@ fn a_bundle_has_what_helps_and_nothing_else() {
     assert!(read("server.json").contains("\"check\": \"placed\""));
     let all = run(Command::new("grep").arg("-r").arg("a secret record").arg(&out));
     assert_eq!(all.code, Some(1), "records are nobody else's affair: {}", all.text());
+}
+
+#[test]
+fn who_may_not_administer_the_cluster_looks_into_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::new();
+    pki.issue_client("nobody", Duration::ZERO);
+    pki.allow("p, root, *, *\np, nobody, *, describe\n");
+    let server = Server::start_secured(&dir.path().join("data"), &pki);
+    let path = dir.path().join("bundle.tar.gz");
+    for command in [&["log-level", "debug"][..], &["bundle", "-f", path.to_str().unwrap()], &["profile"]] {
+        let mut asked = varve(&["debug"]);
+        asked.args(command).env("VARVE_SERVER", &server.address).envs(pki.variables("nobody"));
+        run(&mut asked).fails(4, "PERMISSION_DENIED");
+        run(server.varve(&["debug"]).args(if command[0] == "profile" { &["log-level"] } else { command }))
+            .ok();
+        drop(std::fs::remove_file(&path));
+    }
+    assert!(!path.exists());
 }
 
 #[test]

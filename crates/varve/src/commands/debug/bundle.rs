@@ -50,7 +50,7 @@ pub(crate) async fn run(args: BundleArgs, verbosity: Verbosity) -> Result<(), Fa
     // It tells much about a cluster: for its owner alone, and over nothing that is there.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(fail)?;
     let mut archive = tar::Writer::new(GzEncoder::new(file, Compression::default()), now);
-    let (mut errors, mut answered) = (String::new(), 0);
+    let (mut errors, mut first_error, mut answered) = (String::new(), None, 0);
     for server in &servers {
         verbosity.say(&format!("asking {} at {}", server.name, server.addr));
         match connection.client.collect(&server.addr).await {
@@ -62,8 +62,16 @@ pub(crate) async fn run(args: BundleArgs, verbosity: Verbosity) -> Result<(), Fa
                         .map_err(fail)?;
                 }
             }
-            Err(error) => errors.push_str(&format!("{} at {}: {error}\n", server.name, server.addr)),
+            Err(error) => {
+                errors.push_str(&format!("{} at {}: {error}\n", server.name, server.addr));
+                first_error.get_or_insert(error);
+            }
         }
+    }
+    if let Some(error) = first_error.filter(|_| answered == 0) {
+        // There is nothing in it.
+        drop(std::fs::remove_file(&path));
+        return Err(connection.fail("gather anything", &error));
     }
     match connection.client.cluster_health().await {
         Ok(health) => archive.add("cluster-health.txt", format!("{health:#?}\n").as_bytes()).map_err(fail)?,
@@ -71,11 +79,6 @@ pub(crate) async fn run(args: BundleArgs, verbosity: Verbosity) -> Result<(), Fa
     }
     archive.add("errors.txt", errors.as_bytes()).map_err(fail)?;
     archive.finish().and_then(|gzip| gzip.finish()).and_then(|mut file| file.flush()).map_err(fail)?;
-    if answered == 0 {
-        let failure =
-            Failure::new(Exit::Unavailable, format!("no server gave anything: {}", errors.trim_end()));
-        return Err(failure.hint(format!("{} has what little there is", path.display())));
-    }
     if !errors.is_empty() {
         verbosity.say(errors.trim_end());
     }
