@@ -2,7 +2,7 @@
 
     look.py schemas DIR CRD...    writes the JSON schemas of custom resources
     look.py local DIR DIR         copies Kubernetes' schemas so that they find each other
-    look.py look CHARTS [--server-help FILE] [--metrics FILE]
+    look.py look CHARTS [--server-help FILE]
 
 Says what is wrong, a line each, and ends with 1 then.
 """
@@ -13,7 +13,6 @@ import pathlib
 import re
 import sys
 
-import promql_parser
 import yaml
 
 # Settings of the server that the chart makes itself, so that nobody else says them.
@@ -127,23 +126,7 @@ def look_at_server(where, manifest, known, config):
             problem(f"{where}: {variable['name']} is {path}, where nothing is mounted")
 
 
-def names_in(expression):
-    return set(re.findall(r"\b(?:varve|process|rpc)_[a-z_]+", expression))
-
-
-def look_at_expressions(where, expressions, metrics):
-    for text in expressions:
-        try:
-            promql_parser.parse(re.sub(r"\$__rate_interval", "5m", text))
-        except ValueError as error:
-            problem(f"{where}: {text}: {error}")
-        if metrics:
-            for name in names_in(text) - {"rpc_method"}:
-                if re.sub(r"_(bucket|sum|count)$", "", name) not in metrics and name not in metrics:
-                    problem(f"{where}: there is no metric {name}")
-
-
-def look(charts, known, metrics):
+def look(charts, known):
     schema = json.loads((charts / "varve/values.schema.json").read_text())
     in_schema = set(schema["properties"]["config"]["properties"])
     if known:
@@ -166,15 +149,6 @@ def look(charts, known, metrics):
                 look_at_pod(f"{file.name}, {key[0]} {key[1]}", pod)
             if manifest["kind"] == "StatefulSet":
                 look_at_server(file.name, manifest, known, by["ConfigMap", key[1]])
-            if manifest["kind"] == "PrometheusRule":
-                rules = [rule for group in manifest["spec"]["groups"] for rule in group["rules"]]
-                look_at_expressions(file.name, [rule["expr"] for rule in rules], metrics)
-                if any("SELECTOR" in rule["expr"] for rule in rules):
-                    problem(f"{file.name}: an alert is not limited to its release")
-            if manifest["kind"] == "ConfigMap" and key[1].endswith("-dashboard"):
-                dashboard = json.loads(next(iter(manifest["data"].values())))
-                targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
-                look_at_expressions(f"{file.name}, dashboard", [target["expr"] for target in targets], metrics)
 
 
 def main():
@@ -189,7 +163,6 @@ def main():
     other = commands.add_parser("look")
     other.add_argument("charts", type=pathlib.Path)
     other.add_argument("--server-help", type=pathlib.Path)
-    other.add_argument("--metrics", type=pathlib.Path)
     args = parser.parse_args()
     if args.command == "schemas":
         schemas(args.directory, args.definitions)
@@ -198,8 +171,7 @@ def main():
         local(args.source, args.target)
         return
     known = settings_of(args.server_help) if args.server_help else set()
-    metrics = names_in(args.metrics.read_text()) if args.metrics else set()
-    look(args.charts, known, metrics)
+    look(args.charts, known)
     for text in problems:
         print(f"chart: {text}", file=sys.stderr)
     sys.exit(1 if problems else 0)
