@@ -476,7 +476,8 @@ where
     Fut: Future<Output = Result<Response<T>, Status>>,
 {
     let (channel, outstanding) = resolver.begin(addr)?;
-    let answer = match tokio::time::timeout(timeout, call(connection(channel))).await {
+    let connection = connection(channel).told_to(resolver.spans());
+    let answer = match tokio::time::timeout(timeout, call(connection)).await {
         Ok(answer) => answer.map_err(|status| resolver.failure(addr, &status)),
         Err(_) => Err(ApiError::new(
             Reason::Deadline,

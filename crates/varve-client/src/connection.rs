@@ -7,6 +7,9 @@ use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::Service;
 use varve_api::headers::{FORWARD, FORWARD_NEVER};
+use varve_telemetry::Spans;
+
+use crate::traced;
 
 /// The way to one server for one call.
 #[derive(Debug, Clone)]
@@ -14,30 +17,36 @@ pub(crate) struct Connection {
     channel: Channel,
     /// Whether the server may hand the call on.
     may_forward: bool,
+    spans: Spans,
 }
 
 impl Connection {
     /// For a call that any server takes, and hands on if need be.
     pub(crate) fn to_any(channel: Channel) -> Self {
-        Self { channel, may_forward: true }
+        Self { channel, may_forward: true, spans: Spans::off() }
     }
 
     /// For a call that is meant for this very server, which says so if it is not the right one: then no call takes a way
     /// around unnoticed.
     pub(crate) fn to_one(channel: Channel) -> Self {
-        Self { channel, may_forward: false }
+        Self { channel, may_forward: false, spans: Spans::off() }
     }
 
     /// The same, for a call that the server is to answer by itself, with what it knows.
     pub(crate) fn for_itself(self) -> Self {
         Self { may_forward: false, ..self }
     }
+
+    /// The same, with a span for the call.
+    pub(crate) fn told_to(self, spans: Spans) -> Self {
+        Self { spans, ..self }
+    }
 }
 
 impl Service<Request<Body>> for Connection {
     type Response = <Channel as Service<Request<Body>>>::Response;
     type Error = <Channel as Service<Request<Body>>>::Error;
-    type Future = <Channel as Service<Request<Body>>>::Future;
+    type Future = traced::Call;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.channel.poll_ready(context)
@@ -48,7 +57,7 @@ impl Service<Request<Body>> for Connection {
             let name = HeaderName::from_static(FORWARD);
             request.headers_mut().insert(name, HeaderValue::from_static(FORWARD_NEVER));
         }
-        self.channel.call(request)
+        traced::call(&mut self.channel, &self.spans, request)
     }
 }
 

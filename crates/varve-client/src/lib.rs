@@ -54,6 +54,7 @@ mod resolver;
 mod roster;
 mod tls_problem;
 mod topics;
+mod traced;
 
 pub use address::{AddressError, ClusterAddress, DEFAULT_PORT, MEMBERS_MAX};
 pub use client::Client;

@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use varve_api::error::{ApiError, Reason};
 use varve_api::v1::GetServersResponse;
 use varve_record::NodeId;
+use varve_telemetry::Spans;
 
 use self::link::Link;
 use self::rotation::Rotation;
@@ -179,6 +180,11 @@ impl Resolver {
         let begun = link.begin();
         state.links.insert(addr.clone(), link);
         Ok(begun)
+    }
+
+    /// Where the spans of calls go.
+    pub(crate) fn spans(&self) -> Spans {
+        self.options.env.telemetry.spans.clone()
     }
 
     /// The servers of a partition: those that can be used now, as far as is known, and have not failed for the caller; all,

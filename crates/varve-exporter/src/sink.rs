@@ -59,7 +59,7 @@ impl SpanSink for BatchSink {
                 SpanKind::Consumer => OtelKind::Consumer,
                 SpanKind::Internal => OtelKind::Internal,
             },
-            name: span.name.into(),
+            name: span.name,
             start_time: span.start,
             end_time: span.end,
             attributes: span.attributes,

@@ -44,6 +44,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The places of the operations listener's connections. A clone is another handle.
+#[derive(Clone, Debug)]
+pub(crate) struct OpsConnections(Arc<Semaphore>);
+
+impl Default for OpsConnections {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(OPS_CONNECTIONS_MAX)))
+    }
+}
+
+impl OpsConnections {
+    /// How many are taken.
+    pub(crate) fn open(&self) -> usize {
+        OPS_CONNECTIONS_MAX.saturating_sub(self.0.available_permits())
+    }
+}
+
 /// What there is to be read. A clone is another handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
@@ -70,14 +87,13 @@ impl Pages {
     }
 
     /// Serves the operations listener, for ever: in the clear, to whoever reaches it.
-    pub(crate) async fn serve_operators(self, listener: Box<dyn Listener>) {
-        let places = Arc::new(Semaphore::new(OPS_CONNECTIONS_MAX));
+    pub(crate) async fn serve_operators(self, listener: Box<dyn Listener>, places: OpsConnections) {
         let mut failed = Burst::default();
         loop {
-            // The semaphore is never closed.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    // The semaphore is never closed.
+                    let Ok(place) = Arc::clone(&places.0).acquire_owned().await else { return };
                     let pages = self.clone();
                     drop(varve_env::spawn_task(async move {
                         pages.serve(stream, Reader::Operator).await;

@@ -30,7 +30,7 @@ use crate::condition::Condition;
 use crate::drain::Drain;
 use crate::error::{FatalError, StartError, StopError};
 use crate::grpc::{self, Door, GrpcConnection, Health, InitRequests, Servers, Shared, Workshop};
-use crate::http::Pages;
+use crate::http::{OpsConnections, Pages};
 use crate::identity::{FOUNDER, NodeFile};
 use crate::limits::{
     CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, HEIR_TIMEOUT, PEER_CONNECTIONS_MAX,
@@ -116,12 +116,14 @@ impl Node {
         let reached_at = config.advertise_addr.clone().unwrap_or_else(|| rpc_addr.to_string());
         let (health, drain) = (Health::new().await, Drain::default());
         let (condition, space) = (Condition::starting(), SpaceWatch::default());
+        let operators = OpsConnections::default();
         let calls = RpcMetrics::new(&env.telemetry, config.slow_request);
         telemetry::register_early(
             &env.telemetry,
             telemetry::Early {
                 build: config.build,
                 connections: connections_seen,
+                operators: operators.clone(),
                 limits: config.listener,
                 security: security.as_ref(),
                 storage: &storage,
@@ -138,7 +140,7 @@ impl Node {
             blocking: env.blocking,
             authorizer: security.as_ref().map(|security| security.authorizer.clone()),
         };
-        let ops_addr = serve_operators(&env, &config, &pages, &mut tasks).await?;
+        let ops_addr = serve_operators(&env, &config, &pages, operators, &mut tasks).await?;
         tasks.spawn(health.clone().follow(condition.clone()).boxed());
         let (door, init_requests) = Door::new();
         let outside = grpc::outside(&health)
@@ -584,6 +586,7 @@ async fn serve_operators(
     env: &Env,
     config: &NodeConfig,
     pages: &Pages,
+    places: OpsConnections,
     tasks: &mut JoinSet<()>,
 ) -> Result<Option<SocketAddr>, StartError> {
     let Some(addr) = config.ops_addr else { return Ok(None) };
@@ -591,7 +594,7 @@ async fn serve_operators(
     let listener = env.network.bind(addr).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     http::say_where(bound);
-    tasks.spawn(pages.clone().serve_operators(listener).boxed());
+    tasks.spawn(pages.clone().serve_operators(listener, places).boxed());
     Ok(Some(bound))
 }
 

@@ -29,7 +29,10 @@ const PEER: Label = Label { name: "peer", values: "the other node's id" };
 const GROUP: Label = Label { name: "group", values: "`controller`, or `partitions` for all others together" };
 const STAGE: Label = Label { name: "stage", values: "`queue`, `append`, `fsync`, `replicate`, `apply`" };
 const REASON: Label = Label { name: "reason", values: "the error's reason, as `docs/errors.md` has it" };
-const PROTOCOL: Label = Label { name: "protocol", values: "`grpc`, `http`, `peer`" };
+const PROTOCOL: Label = Label {
+    name: "protocol",
+    values: "`grpc`, `http`, `peer`: what it speaks on the one port; `ops`: it is of the operations listener",
+};
 
 macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $id:ident = $kind:expr, $name:literal, $unit:literal, [$($label:expr),*];)+) => {
@@ -130,7 +133,7 @@ metrics! {
     IN_FLIGHT = Kind::Gauge, "varve.produce.in_flight", "By", [];
     /// How many of those there may be; over it more wait, or are refused as OVERLOADED.
     IN_FLIGHT_LIMIT = Kind::Gauge, "varve.produce.in_flight.limit", "By", [];
-    /// Connections of the one port that are open.
+    /// Connections that are open: of the one port by what they speak, and of the operations listener.
     CONNECTIONS = Kind::Gauge, "varve.connections.open", "{connection}", [PROTOCOL];
     /// How many connections the one port takes.
     CONNECTIONS_LIMIT = Kind::Gauge, "varve.connections.limit", "{connection}", [];
@@ -178,15 +181,18 @@ metrics! {
     /// 1 for what is in order and 0 for what is not.
     HEALTH = Kind::Gauge, "varve.health", "",
         [Label { name: "check", values: "`placed`, `controller`, `storage`, `disk`, `replicas`, `serving`" }];
-    /// When a certificate or a list of revoked ones ends, in seconds since 1970.
+    /// When a certificate, an authority or a list of revoked certificates ends, in seconds since 1970.
     CERTIFICATE_EXPIRY = Kind::Live, "varve.certificate.not_after", "s",
-        [Label { name: "use", values: "`server`, `peer`: what this node shows to clients and to nodes; `crl`: the first list of revoked certificates" }];
+        [Label { name: "use", values: "`server`, `peer`: what this node shows to clients and to nodes; `server-ca`, `peer-ca`: the first authority to end of those in the CA files of clients and of nodes; `crl`: the first list of revoked certificates" }];
     /// What was decided of those who asked.
     AUTHORIZATIONS = Kind::Counter, "varve.authorization.decisions", "{decision}",
         [Label { name: "decision", values: "`allow`, `deny`" }, Label { name: "action", values: "what was asked for, such as `produce`" }];
     /// 1, with what was built.
     BUILD_INFO = Kind::Gauge, "varve.build.info", "",
         [Label { name: "version", values: "of Varve" }, Label { name: "revision", values: "of its source; empty where it is not known" }];
+    /// 1, with who the node is: it joins an instance with the node ids that other series have as labels.
+    NODE_INFO = Kind::Gauge, "varve.node.info", "",
+        [Label { name: "node_id", values: "the node's id" }, Label { name: "cluster_id", values: "of its cluster, 32 hexadecimal digits" }];
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::TraceContext;
 use opentelemetry::KeyValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +31,7 @@ pub struct SpanRecord {
     /// What it is part of; `None` where the trace begins with it.
     pub parent: Option<TraceContext>,
     /// What it is called.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it is in a call.
     pub kind: SpanKind,
     /// When it began.
@@ -93,12 +94,17 @@ impl Spans {
     }
 
     /// Begins a piece of work: within `parent` where there is one, else as a new trace if chance says so.
-    pub fn begin(&self, name: &'static str, kind: SpanKind, parent: Option<TraceContext>) -> Span {
+    pub fn begin(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+        parent: Option<TraceContext>,
+    ) -> Span {
         let Some(recording) = &self.0 else { return Span(None) };
         if parent.is_none() && !recording.begins() {
             return Span(None);
         }
-        self.start(recording, name, kind, parent, Vec::new())
+        self.start(recording, name.into(), kind, parent, Vec::new())
     }
 
     /// Begins a piece of work of its own that goes back to others: recorded where one of them is, or chance says so.
@@ -107,7 +113,7 @@ impl Spans {
         if links.is_empty() && !recording.begins() {
             return Span(None);
         }
-        self.start(recording, name, kind, None, links)
+        self.start(recording, name.into(), kind, None, links)
     }
 
     /// Records a piece of work that is done, within `parent`. It ended just now.
@@ -125,7 +131,7 @@ impl Spans {
         recording.sink.take(SpanRecord {
             context,
             parent: Some(parent),
-            name,
+            name: name.into(),
             kind: SpanKind::Internal,
             start,
             end,
@@ -138,7 +144,7 @@ impl Spans {
     fn start(
         &self,
         recording: &Arc<Recording>,
-        name: &'static str,
+        name: Cow<'static, str>,
         kind: SpanKind,
         parent: Option<TraceContext>,
         links: Vec<TraceContext>,
@@ -187,7 +193,7 @@ struct Open {
     recording: Arc<Recording>,
     context: TraceContext,
     parent: Option<TraceContext>,
-    name: &'static str,
+    name: Cow<'static, str>,
     kind: SpanKind,
     started: Instant,
     start: SystemTime,

@@ -32,11 +32,19 @@ pub(crate) fn certified_key(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>
 
 /// The authorities in a file; at least one.
 pub(crate) fn roots(file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    roots_of(file, &certificates(file)?)
+}
+
+/// The same, of what was read from the file.
+pub(crate) fn roots_of(
+    file: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
+    for certificate in certificates {
         let unusable =
             |error: rustls::Error| TlsError::Unusable { file: file.to_owned(), reason: error.to_string() };
-        roots.add(certificate).map_err(unusable)?;
+        roots.add(certificate.clone()).map_err(unusable)?;
     }
     Ok(Arc::new(roots))
 }
@@ -81,7 +89,7 @@ fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'sta
     at_least_one(file, "list of revoked certificates", lists)
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(file)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     at_least_one(file, "certificate", certificates)

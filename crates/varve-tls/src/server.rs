@@ -3,7 +3,7 @@
 use crate::accept::{Accepted, Alpn};
 use crate::client::{first_byte_of, server_name};
 use crate::files::{TlsFiles, read};
-use crate::material::{certified_key, lists_of, roots};
+use crate::material::{certificates, certified_key, lists_of, roots, roots_of};
 use crate::verify::{CalledPeer, Either, by_authorities};
 use crate::{HandshakeError, PeerCertificate, TlsError};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -73,6 +73,8 @@ struct State {
     shown_to_peers: Arc<CertifiedKey>,
     /// No authority of nodes is one of clients too.
     peers_apart: bool,
+    /// The authorities of clients, and those of nodes.
+    authorities: [Vec<CertificateDer<'static>>; 2],
     /// When the first list of revoked certificates ends.
     lists_end: Option<i64>,
     /// What the files held, so that it is seen when they hold something else.
@@ -137,6 +139,15 @@ impl ServerTls {
     #[must_use]
     pub fn shown_to_peers(&self) -> (PathBuf, Vec<u8>) {
         (self.0.settings.peer.cert.clone(), end_entity(&self.state().shown_to_peers))
+    }
+
+    /// The authorities of clients and those of nodes, in DER, each with the file that they are from.
+    #[must_use]
+    pub fn authorities(&self) -> [(PathBuf, Vec<Vec<u8>>); 2] {
+        let ders = |of: &[CertificateDer<'_>]| of.iter().map(|certificate| certificate.to_vec()).collect();
+        let (files, state) = (&self.0.settings, self.state());
+        let [clients, nodes] = &state.authorities;
+        [(files.server.ca.clone(), ders(clients)), (files.peer.ca.clone(), ders(nodes))]
     }
 
     /// The file of revoked certificates, and when the first list in it ends, in seconds since 1970: from then on nobody is let in.
@@ -235,7 +246,9 @@ impl State {
         let shown_to_peers = certified_key(&peer.cert, &peer.key)?;
         let (lists, lists_end) =
             crl.as_ref().map_or(Ok((Vec::new(), None)), |file| lists_of(file, [&server.ca, &peer.ca]))?;
-        let (client_roots, peer_roots) = (roots(&server.ca)?, roots(&peer.ca)?);
+        let authorities = [certificates(&server.ca)?, certificates(&peer.ca)?];
+        let client_roots = roots_of(&server.ca, &authorities[0])?;
+        let peer_roots = roots_of(&peer.ca, &authorities[1])?;
         let peers_apart = !client_roots.roots.iter().any(|root| {
             peer_roots.roots.iter().any(|peer| peer.subject_public_key_info == root.subject_public_key_info)
         });
@@ -270,6 +283,7 @@ impl State {
             shown_to_clients,
             shown_to_peers,
             peers_apart,
+            authorities,
             lists_end,
             contents,
         })

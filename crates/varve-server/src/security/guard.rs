@@ -13,7 +13,7 @@ use tonic::codegen::http::{Request, Response};
 use tower::Layer;
 use varve_api::error::ApiError;
 use varve_authz::{Action, Authorizer, Object, ObjectOf, Requirement, requirement};
-use varve_telemetry::{Counter, Telemetry, catalogue};
+use varve_telemetry::{Counter, KeyValue, Telemetry, catalogue};
 
 use super::Caller;
 use super::call::{Subject, Who, handed_on, identify};
@@ -41,7 +41,13 @@ pub(crate) struct GuardLayer {
 
 impl GuardLayer {
     pub(crate) fn new(authorizer: Option<Authorizer>, telemetry: &Telemetry) -> Self {
-        Self { authorizer, decisions: telemetry.counter(&catalogue::AUTHORIZATIONS) }
+        let decisions = telemetry.counter(&catalogue::AUTHORIZATIONS);
+        // A series that begins with its first denial has no rate until the second.
+        for action in Action::ALL.into_iter().filter(|_| authorizer.is_some()) {
+            let labels = [KeyValue::new("decision", "deny"), KeyValue::new("action", action.as_str())];
+            decisions.add(0, &labels);
+        }
+        Self { authorizer, decisions }
     }
 }
 

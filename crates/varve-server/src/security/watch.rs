@@ -53,19 +53,32 @@ pub(super) async fn certificates(env: Env, tls: ServerTls, every: Duration, aske
             for (file, certificate) in [tls.shown_to_clients(), tls.shown_to_peers()] {
                 say_what_is_wrong(&file, &certificate, now);
             }
+            let [of_clients, of_nodes] = tls.authorities();
+            let apart = (of_nodes.0 != of_clients.0).then_some(of_nodes);
+            for (file, authorities) in [of_clients].into_iter().chain(apart) {
+                authorities.iter().for_each(|authority| say_what_is_wrong(&file, authority, now));
+            }
             say_when_lists_end(&tls, now);
         }
     }
 }
 
-/// When certificates end, by what they are for.
+/// When certificates end, by what they are for: of several the first.
 pub(super) fn ends(tls: &ServerTls) -> Vec<(&'static str, i64)> {
-    let shown = [("server", tls.shown_to_clients()), ("peer", tls.shown_to_peers())];
-    let certificates = shown.into_iter().filter_map(|(usage, (_, certificate))| {
-        let description = Description::of(&certificate, SystemTime::UNIX_EPOCH).ok()?;
-        Some((usage, description.not_after.unix_timestamp()))
-    });
-    certificates.chain(tls.lists_end().map(|(_, end)| ("crl", end))).collect()
+    let end = |certificate: &Vec<u8>| {
+        let description = Description::of(certificate, SystemTime::UNIX_EPOCH).ok()?;
+        Some(description.not_after.unix_timestamp())
+    };
+    let first = |certificates: &[Vec<u8>]| certificates.iter().filter_map(end).min();
+    let [(_, of_clients), (_, of_nodes)] = tls.authorities();
+    let ends = [
+        ("server", end(&tls.shown_to_clients().1)),
+        ("peer", end(&tls.shown_to_peers().1)),
+        ("server-ca", first(&of_clients)),
+        ("peer-ca", first(&of_nodes)),
+        ("crl", tls.lists_end().map(|(_, end)| end)),
+    ];
+    ends.into_iter().filter_map(|(usage, end)| Some((usage, end?))).collect()
 }
 
 /// Says that a list of revoked certificates ends before long, or has: it is written anew by somebody, or by nobody.

@@ -16,6 +16,7 @@ use super::{Lags, OpenStreams, SpaceWatch, Traffic};
 use crate::BuildInfo;
 use crate::cluster::ClusterView;
 use crate::condition::Condition;
+use crate::http::OpsConnections;
 use crate::security::Security;
 use crate::topics::{Slot, Topic, Topics};
 
@@ -23,6 +24,7 @@ use crate::topics::{Slot, Topic, Topics};
 pub(crate) struct Early<'a> {
     pub(crate) build: BuildInfo,
     pub(crate) connections: ConnectionStats,
+    pub(crate) operators: OpsConnections,
     pub(crate) limits: MuxLimits,
     pub(crate) security: Option<&'a Security>,
     pub(crate) storage: &'a Storage,
@@ -32,7 +34,7 @@ pub(crate) struct Early<'a> {
 
 /// Has that told.
 pub(crate) fn register_early(telemetry: &Telemetry, early: Early<'_>) {
-    let Early { build, connections, limits, security, storage, space, condition } = early;
+    let Early { build, connections, operators, limits, security, storage, space, condition } = early;
     telemetry.observe(&c::BUILD_INFO, move |tell| {
         tell(1.0, &[KeyValue::new("version", build.version), KeyValue::new("revision", build.revision)]);
     });
@@ -44,6 +46,7 @@ pub(crate) fn register_early(telemetry: &Telemetry, early: Early<'_>) {
         {
             tell(open.open(protocol) as f64, &[KeyValue::new("protocol", name)]);
         }
+        tell(operators.open() as f64, &[KeyValue::new("protocol", "ops")]);
     });
     telemetry.observe(&c::CONNECTIONS_REFUSED, move |tell| {
         for refusal in Refusal::ALL {
@@ -191,8 +194,13 @@ fn by_topic(telemetry: &Telemetry, topics: &Topics, topics_max: usize) {
     });
 }
 
-/// Has told what is known of the controller, as soon as this node follows it.
+/// Has told who this node is, and what is known of the controller, as soon as this node follows it.
 pub(crate) fn register_controller(telemetry: &Telemetry, view: &ClusterView) {
+    let who = [
+        KeyValue::new("node_id", view.this().get().cast_signed()),
+        KeyValue::new("cluster_id", view.identity.cluster_id.clone()),
+    ];
+    telemetry.observe(&c::NODE_INFO, move |tell| tell(1.0, &who));
     let told = |metric: &Metric, value: fn(&ClusterView) -> bool| {
         let view = view.clone();
         telemetry.observe(metric, move |tell| {

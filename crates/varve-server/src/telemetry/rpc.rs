@@ -16,7 +16,7 @@ use tonic::codegen::http::{Extensions, Request, Response};
 use tonic::codegen::{Body as HttpBody, Service};
 use tonic::{Code, Status};
 use tower::Layer;
-use varve_api::error::ApiError;
+use varve_api::error::{ApiError, Reason};
 use varve_authz::RPCS;
 use varve_env::Burst;
 use varve_telemetry::{
@@ -41,6 +41,27 @@ const WAITING: [&str; 9] = [
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 
+/// The calls that bring and fetch records.
+const DATA: [&str; 4] = [
+    "varve.v1.LogService/Produce",
+    "varve.v1.LogService/ProduceStream",
+    "varve.v1.LogService/Consume",
+    "varve.v1.LogService/ConsumeStream",
+];
+
+/// What is the cluster's fault and not the caller's. The alerts have the same list (`deploy/prometheus/varve.rules.yaml`).
+const FAULTS: [Reason; 9] = [
+    Reason::CommitUnknown,
+    Reason::DataLoss,
+    Reason::Deadline,
+    Reason::DiskFull,
+    Reason::Internal,
+    Reason::NotInitialized,
+    Reason::NoLeader,
+    Reason::Overloaded,
+    Reason::StorageStopped,
+];
+
 /// What calls are told to. A clone is another handle.
 #[derive(Clone)]
 pub(crate) struct RpcMetrics(Arc<Inner>);
@@ -58,10 +79,15 @@ struct Inner {
 impl RpcMetrics {
     /// Calls that take longer than `slow` are logged.
     pub(crate) fn new(telemetry: &Telemetry, slow: Option<Duration>) -> Self {
+        let errors = telemetry.counter(&catalogue::ERRORS);
+        // A series that begins with its first error has no rate until the second.
+        for (method, fault) in DATA.into_iter().flat_map(|method| FAULTS.map(|fault| (method, fault))) {
+            errors.add(0, &[KeyValue::new("rpc.method", method), KeyValue::new("reason", fault.name())]);
+        }
         Self(Arc::new(Inner {
             duration: telemetry.histogram(&catalogue::RPC_DURATION),
             active: telemetry.level(&catalogue::RPC_ACTIVE),
-            errors: telemetry.counter(&catalogue::ERRORS),
+            errors,
             spans: telemetry.spans.clone(),
             slow,
             slow_told: Mutex::default(),
@@ -302,5 +328,25 @@ impl HttpBody for MeasuredBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rules that everybody is given.
+    const RULES: &str = include_str!("../../../../deploy/prometheus/varve.rules.yaml");
+
+    #[test]
+    fn what_is_the_clusters_fault_is_what_the_rules_take_for_it() {
+        let mut names = FAULTS.map(Reason::name);
+        names.sort_unstable_by_key(|name| name.replace('_', "~"));
+        assert!(RULES.contains(&format!("reason=~\"{}\"", names.join("|"))), "{names:?}");
+    }
+
+    #[test]
+    fn calls_that_begin_with_nothing_wrong_are_calls() {
+        assert!(DATA.iter().all(|method| method_of(method) == *method), "{DATA:?}");
     }
 }

@@ -204,6 +204,17 @@ fn one_produce_is_one_trace_from_the_client_to_the_followers_disk() {
         assert_eq!((&span.parent, span.service.as_str()), (&produced.id, "varve"), "{span:?}");
     }
 
+    // Every other call is within a span of the client, and the server's is part of that.
+    let is_answered = |asked: &Span| {
+        asked.service == "varve-cli"
+            && asked.name.starts_with("varve.v1.ClusterService/")
+            && collector.spans().iter().any(|span| {
+                (span.service.as_str(), &span.name, &span.parent, &span.trace)
+                    == ("varve", &asked.name, &asked.id, &asked.trace)
+            })
+    };
+    wait_until("a call in one trace", || collector.spans().iter().any(is_answered));
+
     let mut consume = dev.varve(&["consume", "events", "--from", "start", "-n", "1"]);
     assert_eq!(run(consume.env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)).ok().text(), "traced\n");
     let is_linked = |span: &Span| span.name == "consume" && span.linked.contains(&produced.trace);
