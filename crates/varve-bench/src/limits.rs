@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::statistics::rate;
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc;
@@ -92,6 +93,97 @@ fn sync_at_each(
         done.send(())?;
     }
     Ok(std::fs::remove_file(path)?)
+}
+
+/// Times until a piece is on two of three files, each with a thread of its own, and whoever sent it knows: what replication costs
+/// without consensus, a protocol, streams, encryption, or anything else that a server does. The first thread is sent the piece, sends it
+/// on to the other two, writes and syncs it as they do, and answers once one of them has.
+pub(crate) fn bare_replication(dir: &Path, bytes: usize, count: usize) -> Result<Vec<Duration>, Failure> {
+    let (caller, leader) = (loopback_socket()?, loopback_socket()?);
+    let followers = [loopback_socket()?, loopback_socket()?];
+    let follower_addrs = [followers[0].local_addr()?, followers[1].local_addr()?];
+    let leader_addr = leader.local_addr()?;
+    let mut files = Vec::new();
+    for n in 0..3 {
+        let path = dir.join(format!("limit-replication-{n}"));
+        let file = File::create(&path)?;
+        file.write_all_at(&vec![1_u8; bytes * count], 0)?;
+        file.sync_all()?;
+        std::fs::remove_file(path)?;
+        files.push(file);
+    }
+    let leader_file = files.remove(0);
+    std::thread::scope(|scope| {
+        let mut threads =
+            vec![scope.spawn(move || lead(&leader, &leader_file, follower_addrs, bytes, count))];
+        for (socket, file) in followers.into_iter().zip(files) {
+            threads.push(scope.spawn(move || follow(&socket, &file, leader_addr, bytes, count)));
+        }
+        let mut piece = vec![7_u8; bytes];
+        let mut samples = Vec::with_capacity(count);
+        for turn in 0..count as u64 {
+            let started = Instant::now();
+            piece[..8].copy_from_slice(&turn.to_be_bytes());
+            caller.send_to(&piece, leader_addr)?;
+            caller.recv_from(&mut piece)?;
+            samples.push(started.elapsed());
+        }
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Err("it has panicked".into())))?;
+        Ok(samples)
+    })
+}
+
+fn loopback_socket() -> Result<UdpSocket, Failure> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_read_timeout(Some(SYNC_TIMEOUT))?;
+    Ok(socket)
+}
+
+fn lead(
+    socket: &UdpSocket,
+    file: &File,
+    followers: [SocketAddr; 2],
+    bytes: usize,
+    count: usize,
+) -> Result<(), Failure> {
+    let mut piece = vec![0_u8; bytes];
+    let (mut done, mut waits) = (0, None);
+    while done < count as u64 {
+        let (len, from) = socket.recv_from(&mut piece)?;
+        let turn = u64::from_be_bytes(piece[..8].try_into()?);
+        if len == bytes {
+            for follower in followers {
+                socket.send_to(&piece, follower)?;
+            }
+            file.write_all_at(&piece, turn * bytes as u64)?;
+            file.sync_data()?;
+            waits = Some(from);
+        } else if turn == done
+            && let Some(caller) = waits.take()
+        {
+            // Of the two that answer the first counts; what the other says is of a turn that is done.
+            done += 1;
+            socket.send_to(&piece[..8], caller)?;
+        }
+    }
+    Ok(())
+}
+
+fn follow(
+    socket: &UdpSocket,
+    file: &File,
+    leader: SocketAddr,
+    bytes: usize,
+    count: usize,
+) -> Result<(), Failure> {
+    let mut piece = vec![0_u8; bytes];
+    for turn in 0..count {
+        socket.recv_from(&mut piece)?;
+        file.write_all_at(&piece, (turn * bytes) as u64)?;
+        file.sync_data()?;
+        socket.send_to(&piece[..8], leader)?;
+    }
+    Ok(())
 }
 
 /// Bytes a second, written in pieces of 1 MiB and synced every eight.

@@ -49,13 +49,15 @@ impl Loads<'_> {
     async fn one_at_a_time(&mut self) -> Result<(), Failure> {
         self.create("single").await?;
         let (mut growing, mut overwriting, mut quorum) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut trips, mut samples, mut used) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let (mut bare, mut trips) = (Vec::new(), Vec::new());
+        let (mut samples, mut used) = (Vec::new(), Duration::ZERO);
         for _ in 0..ROUNDS {
             let count = 600 / self.scale;
             growing.extend(limits::append_and_sync(self.dir, RECORD_BYTES, count / 2)?);
             overwriting.extend(limits::overwrite_and_sync(self.dir, RECORD_BYTES, count)?);
             if self.servers.count() > 1 {
                 quorum.extend(limits::two_of_three_synced(self.dir, RECORD_BYTES, count)?);
+                bare.extend(limits::bare_replication(self.dir, RECORD_BYTES, count)?);
             }
             trips.extend(limits::round_trip(count).await?);
             // The first call makes the connection.
@@ -81,6 +83,11 @@ impl Loads<'_> {
             &mut samples,
             Some(limit),
         );
+        if !bare.is_empty() {
+            let limit = Limit::of(&mut bare);
+            self.report.times("bare replication, by datagrams between threads", &mut bare, None);
+            self.report.times("one 1 KiB record at a time, beside that", &mut samples, Some(limit));
+        }
         let each = used / u32::try_from(samples.len())?;
         self.report.plain("processor time of all servers for each", format!("{} µs", each.as_micros()));
         Ok(())
