@@ -37,14 +37,15 @@ impl Check {
 
 /// All checks, as of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Checks([Check; 6]);
+pub(crate) struct Checks([Check; 7]);
 
 const PLACED: usize = 0;
 const CONTROLLER: usize = 1;
 const STORAGE: usize = 2;
 const DISK: usize = 3;
 const REPLICAS: usize = 4;
-const SERVING: usize = 5;
+const CURRENT: usize = 5;
+const SERVING: usize = 6;
 
 impl Checks {
     /// A node that has just begun to start.
@@ -56,6 +57,7 @@ impl Checks {
             check("storage", true),
             check("disk", false),
             check("replicas", false),
+            check("current", true),
             check("serving", true),
         ]);
         checks.set(
@@ -122,6 +124,13 @@ impl Condition {
     /// It has its place, and serves.
     pub(crate) fn started(&self) {
         self.set(PLACED, None);
+    }
+
+    /// So many replicas that were opened at the start do not have yet what was committed while the node was away.
+    pub(crate) fn catching_up(&self, replicas: usize) {
+        let problem =
+            format!("{replicas} replicas are catching up with what was committed while the node was away");
+        self.set(CURRENT, (replicas > 0).then_some(problem.as_str()));
     }
 
     /// It is about to stop.
@@ -198,6 +207,16 @@ mod tests {
         assert!(condition.now().is_ready() && condition.now().takes_records());
         condition.stopping();
         assert!(!condition.now().is_ready() && condition.now().has_started());
+    }
+
+    #[test]
+    fn a_node_that_was_away_is_ready_once_its_replicas_have_caught_up() {
+        let condition = Condition::starting();
+        condition.catching_up(2);
+        condition.started();
+        assert!(condition.now().has_started() && !condition.now().is_ready());
+        condition.catching_up(0);
+        assert!(condition.now().is_ready());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! This crate must never know the command line or the configuration's sources: it is given a [`NodeConfig`]. What it
 //! tells of itself stands in `telemetry`, `condition` and `http`. Start reading at [`Node`], then `grpc`.
 
+mod catch_up;
 mod cluster;
 mod condition;
 mod config;

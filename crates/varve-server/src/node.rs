@@ -25,6 +25,7 @@ use varve_record::NodeId;
 use varve_replica::{GroupError, GroupMembers, Peers, WireNetwork};
 use varve_storage::Storage;
 
+use crate::catch_up::catch_up;
 use crate::cluster::{self, AddressBook, ClusterView, Forwarder, Presence};
 use crate::condition::Condition;
 use crate::drain::Drain;
@@ -264,6 +265,7 @@ impl Node {
             },
         );
         tasks.spawn(condition.clone().watch_over(view.clone(), topics.clone()).boxed());
+        tasks.spawn(catch_up(condition.clone(), &topics).boxed());
         let debug = grpc::DebugApi {
             shared: shared.clone(),
             data_dir: config.data_dir.clone(),

@@ -180,7 +180,7 @@ metrics! {
         [Label { name: "state", values: "`alive`, `failed`, `left`" }];
     /// 1 for what is in order and 0 for what is not.
     HEALTH = Kind::Gauge, "varve.health", "",
-        [Label { name: "check", values: "`placed`, `controller`, `storage`, `disk`, `replicas`, `serving`" }];
+        [Label { name: "check", values: "`placed`, `controller`, `storage`, `disk`, `replicas`, `current`, `serving`" }];
     /// When a certificate, an authority or a list of revoked certificates ends, in seconds since 1970.
     CERTIFICATE_EXPIRY = Kind::Live, "varve.certificate.not_after", "s",
         [Label { name: "use", values: "`server`, `peer`: what this node shows to clients and to nodes; `server-ca`, `peer-ca`: the first authority to end of those in the CA files of clients and of nodes; `crl`: the first list of revoked certificates" }];

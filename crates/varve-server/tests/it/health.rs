@@ -1,6 +1,7 @@
 //! Health and reflection.
 
 use futures::StreamExt;
+use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -8,8 +9,10 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use varve_api::{headers, v1};
 
-use crate::support::{TestNode, connect, within};
+use crate::support::{TOPIC, TestNode, connect, within};
+use crate::test_cluster::TestCluster;
 
 fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
@@ -52,6 +55,31 @@ async fn a_node_whose_disk_failed_is_alive_but_not_ready() {
     within(node.log.produce(crate::support::values(&["b"]))).await.unwrap_err();
     assert_eq!(within(watch.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(health.check(of("")).await.unwrap().into_inner().status(), ServingStatus::Serving);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_is_ready_once_it_has_what_was_committed_meanwhile() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.create(3).await;
+    cluster.stop(3).await;
+    let large = "x".repeat(100_000);
+    let mut committed = 0;
+    for _ in 0..100 {
+        committed = cluster.produce(1, &large).await + 1;
+    }
+    cluster.join(3).await;
+    let member = cluster.member(3);
+    let mut health = HealthClient::new(connect(&member.node).await);
+    let mut watch = health.watch(of("varve.v1.LogService")).await.unwrap().into_inner();
+    while within(watch.message()).await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    // As it knows it itself.
+    let mut request =
+        Request::new(v1::DescribeTopicRequest { name: TOPIC.to_owned(), create_missing: false });
+    request.metadata_mut().insert(headers::FORWARD, headers::FORWARD_NEVER.parse().unwrap());
+    let topic =
+        within(member.cluster.clone().describe_topic(request)).await.unwrap().into_inner().topic.unwrap();
+    assert_eq!(topic.partitions[0].seen_by, Some(member.id()));
+    assert_eq!(topic.partitions[0].high_watermark, Some(committed));
 }
 
 #[tokio::test]
