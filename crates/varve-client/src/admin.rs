@@ -148,7 +148,7 @@ impl Client {
     /// # Errors
     /// As any call.
     pub async fn init_producer(&self, name: &str) -> Result<v1::InitProducerResponse, ClientError> {
-        let request = v1::InitProducerRequest { name: name.into() };
+        let request = v1::InitProducerRequest { name: name.into(), ..Default::default() };
         self.call_any(true, |connection| {
             let request = request.clone();
             async move { log_service(connection).init_producer(request).await }

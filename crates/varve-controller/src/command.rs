@@ -48,10 +48,22 @@ pub enum Command {
         /// Its name.
         topic: String,
     },
-    /// Begins a new life of a named producer, which fences the one before.
+    /// Begins a new life of a named producer, which fences the one before. Nobody says whose it is: a new name is nobody's, and one that
+    /// belongs to somebody stays theirs.
     InitProducer {
         /// Its name.
         name: String,
+    },
+    /// Begins a new life of a named producer in the name of a subject. A name that is new or nobody's belongs to that subject from then
+    /// on; one that is another's is refused. Known since [`crate::COMMANDS_KNOWN`] is 2.
+    ClaimProducer {
+        /// Its name.
+        name: String,
+        /// Whose it is to be.
+        subject: String,
+        /// Whether it is taken from whoever has it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        take_over: bool,
     },
     /// Takes a block of producer ids.
     AllocateProducerIds {
@@ -202,6 +214,11 @@ mod tests {
             },
             Command::DeleteTopic { topic: "events".to_owned() },
             Command::InitProducer { name: "billing".to_owned() },
+            Command::ClaimProducer {
+                name: "billing".to_owned(),
+                subject: "alice".to_owned(),
+                take_over: true,
+            },
             Command::AllocateProducerIds { count: 1000 },
             Command::RegisterNode {
                 name: "n1".to_owned(),
@@ -236,7 +253,10 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_command_stay_what_they_were() {
-        let all: [&[u8]; 10] = [
+        let all: [&[u8]; 13] = [
+            br#"{"command":"init_producer","name":"billing"}"#,
+            br#"{"command":"claim_producer","name":"billing","subject":"alice"}"#,
+            br#"{"command":"claim_producer","name":"billing","subject":"alice","take_over":true}"#,
             br#"{"command":"create_topic","topic":"events","partitions":3,"replication_factor":1,"created_ms":5,"settings":{"retention_ms":60000}}"#,
             br#"{"command":"create_topic","topic":"events","partitions":3,"replication_factor":1,"created_ms":5,"settings":{},"alive":[1,2]}"#,
             br#"{"command":"alter_topic","topic":"events","partitions":4,"settings":{"retention_ms":null}}"#,

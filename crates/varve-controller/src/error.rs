@@ -46,11 +46,35 @@ pub enum MetadataError {
         /// [`crate::PRODUCER_NAME_BYTES_MAX`].
         max: usize,
     },
+    /// A producer's name that is claimed has control characters.
+    #[error("a producer's name has no control characters, and {name:?} has")]
+    ProducerNameControl {
+        /// The name.
+        name: String,
+    },
     /// Too many producers have names.
     #[error("{max} producers have names already: use fewer names, or producers without one")]
     TooManyProducers {
         /// [`crate::NAMED_PRODUCERS_MAX`].
         max: usize,
+    },
+    /// Too many of them belong to one subject.
+    #[error(
+        "{subject:?} has {max} named producers already: use fewer names, producers without one, or another subject"
+    )]
+    TooManyProducersOfSubject {
+        /// The subject.
+        subject: String,
+        /// [`crate::NAMED_PRODUCERS_OF_SUBJECT_MAX`].
+        max: usize,
+    },
+    /// The name belongs to another subject. Which one is not for everybody to know.
+    #[error(
+        "the producer name {name:?} belongs to another subject: use another name, or have an administrator of the cluster hand it over"
+    )]
+    ProducerOwned {
+        /// The name.
+        name: String,
     },
     /// All 2^63 producer ids were given out.
     #[error("no producer ids are left")]

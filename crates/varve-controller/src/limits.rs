@@ -6,6 +6,9 @@ pub const PARTITIONS_MAX: usize = 10_000;
 /// Producers with a name of their own in a cluster.
 pub const NAMED_PRODUCERS_MAX: usize = 100_000;
 
+/// Those of them that belong to one subject: nobody alone takes them all.
+pub const NAMED_PRODUCERS_OF_SUBJECT_MAX: usize = 5_000;
+
 /// Length of a producer's name, in bytes.
 pub const PRODUCER_NAME_BYTES_MAX: usize = 249;
 
@@ -38,3 +41,7 @@ pub const HEALTH_LISTED_MAX: usize = 100;
 
 /// Voters of the controller's group. More would make each of its commits wait for more disks and hardly add safety.
 pub const CONTROLLER_VOTERS_MAX: usize = 5;
+
+/// The commands that this version knows: 1 is those of the first one, 2 has [`crate::Command::ClaimProducer`] besides. Nodes tell each
+/// other, so that a command comes into the log only where all know it.
+pub const COMMANDS_KNOWN: u32 = 2;

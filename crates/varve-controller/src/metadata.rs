@@ -91,6 +91,12 @@ impl Metadata {
         self.placements.name(id)
     }
 
+    /// Whether names of producers have ever been given to subjects: then every node knows how.
+    #[must_use]
+    pub fn producers_are_owned(&self) -> bool {
+        self.producers.are_owned()
+    }
+
     /// Every node, in the order of ids; also those that drain or are lost.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
@@ -171,6 +177,10 @@ impl Metadata {
             Command::DeleteTopic { topic } => self.delete_topic(topic),
             Command::InitProducer { name } => {
                 let identity = Arc::make_mut(&mut self.producers).init(name)?;
+                self.changed(Response::Producer(identity))
+            }
+            Command::ClaimProducer { name, subject, take_over } => {
+                let identity = Arc::make_mut(&mut self.producers).claim(name, subject, *take_over)?;
                 self.changed(Response::Producer(identity))
             }
             Command::AllocateProducerIds { count } => {
@@ -303,6 +313,8 @@ mod tests {
         let mut metadata = Metadata::default();
         metadata.apply(&create("a", 2)).unwrap();
         metadata.apply(&Command::InitProducer { name: "p".to_owned() }).unwrap();
+        let (name, subject) = ("q".to_owned(), "alice".to_owned());
+        metadata.apply(&Command::ClaimProducer { name, subject, take_over: false }).unwrap();
         let json = serde_json::to_string(&metadata).unwrap();
         assert_eq!(serde_json::from_str::<Metadata>(&json).unwrap(), metadata);
     }

@@ -239,7 +239,7 @@ impl Node {
             workshop: Workshop::new(env.blocking),
             env: env.clone(),
             topics: topics.clone(),
-            producer_ids: ProducerIds::new(metadata),
+            producer_ids: ProducerIds::new(view.clone()),
             view: view.clone(),
             forwarder,
             drain: drain.clone(),

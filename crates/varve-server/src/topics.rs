@@ -13,7 +13,7 @@ mod topic;
 
 pub(crate) use defaults::{Defaults, Effective};
 pub(crate) use machine::{MetadataLog, MetadataMachine};
-pub(crate) use producer_ids::ProducerIds;
+pub(crate) use producer_ids::{Claim, NamedError, ProducerIds};
 pub(crate) use topic::{Slot, Topic};
 
 use std::collections::BTreeMap;

@@ -154,7 +154,8 @@ impl ProducerBuilder {
     }
 
     /// A stable name for the producer (none): whoever starts next under the same name fences this one off, so that of two
-    /// instances only the newer one writes. At most 249 bytes.
+    /// instances only the newer one writes. At most 249 bytes. Where clients have certificates the name belongs to the subject that takes it
+    /// first, and any other is refused (`PERMISSION_DENIED`).
     ///
     /// A named producer ends with the first batch that is given up, since what follows could not keep its place.
     #[must_use]

@@ -1,8 +1,10 @@
 //! Logs and states from before there were nodes.
 
 use crate::world::{World, alter, create, id, ids};
-use varve_controller::{Command, Metadata, MetadataError, REPLICATION_FACTOR_MAX};
-use varve_record::PartitionId;
+use varve_controller::{
+    Command, Metadata, MetadataError, ProducerIdentity, REPLICATION_FACTOR_MAX, Response,
+};
+use varve_record::{PartitionId, ProducerEpoch, ProducerId};
 
 /// What an older version stored.
 const STORED: &[u8] = br#"{
@@ -39,6 +41,8 @@ fn the_first_node_gets_the_partitions_from_before_it() {
 #[test]
 fn a_state_without_nodes_is_read() {
     let mut metadata: Metadata = serde_json::from_slice(STORED).unwrap();
+    let stored = serde_json::to_string(&metadata).unwrap();
+    assert!(stored.contains(r#""named":{"p":{"id":6,"epoch":2}}"#), "{stored}");
     assert_eq!(metadata.partition_name(PartitionId::new(3)), Some(("events", 1)));
     assert_eq!(metadata.partition_name(PartitionId::new(2)), Some(("logs", 0)));
     assert!(metadata.was_deleted(PartitionId::new(4)));
@@ -47,6 +51,21 @@ fn a_state_without_nodes_is_read() {
     assert_eq!(metadata.hosted_by(id(1)).count(), 3);
     let json = serde_json::to_vec(&metadata).unwrap();
     assert_eq!(serde_json::from_slice::<Metadata>(&json).unwrap(), metadata);
+}
+
+#[test]
+fn a_producer_from_before_there_were_owners_is_its_first_claimants() {
+    let mut metadata: Metadata = serde_json::from_slice(STORED).unwrap();
+    let mut claim = |subject: &str, take_over| {
+        let (name, subject) = ("p".to_owned(), subject.to_owned());
+        metadata.apply(&Command::ClaimProducer { name, subject, take_over })
+    };
+    let taken = claim("alice", false).unwrap();
+    let (id, epoch) = (ProducerId::new(6), ProducerEpoch::new(3));
+    assert_eq!(taken, Response::Producer(ProducerIdentity { id, epoch }));
+    assert_eq!(claim("bob", false), Err(MetadataError::ProducerOwned { name: "p".to_owned() }));
+    let stored = serde_json::to_string(&metadata).unwrap();
+    assert!(stored.contains(r#""named":{"p":{"id":6,"epoch":3,"owner":"alice"}}"#), "{stored}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use varve_controller::COMMANDS_KNOWN;
 use varve_gossip::{Member, MemberStatus, Membership, Tags, TagsError};
 use varve_record::NodeId;
 
@@ -16,6 +17,10 @@ use crate::NodeIdentity;
 const CLUSTER: &str = "cluster";
 const NODE: &str = "id";
 const RPC: &str = "rpc";
+const COMMANDS: &str = "commands";
+
+/// The commands that a node knows that does not say it: see [`COMMANDS_KNOWN`].
+const COMMANDS_OF_THE_FIRST: u32 = 1;
 
 /// The members that gossip knows, as nodes of a cluster. Without gossip nothing is known, and everybody counts as alive. A
 /// clone is another handle.
@@ -34,6 +39,8 @@ pub(crate) struct PresentNode {
     pub(crate) rpc_addr: String,
     pub(crate) gossip_addr: String,
     pub(crate) alive: bool,
+    /// Which commands of the metadata it knows: see [`COMMANDS_KNOWN`].
+    pub(crate) commands: u32,
 }
 
 impl Presence {
@@ -84,6 +91,13 @@ impl Presence {
         Some(nodes.map(|node| node.id).collect())
     }
 
+    /// The nodes of this cluster that are known to know these commands, whether they are alive or not; `None` where nobody can say.
+    pub(crate) fn knowing(&self, cluster_id: &str, commands: u32) -> Option<BTreeSet<NodeId>> {
+        self.membership.as_ref()?;
+        let ours = self.nodes().into_iter().filter(|node| node.cluster_id == cluster_id);
+        Some(ours.filter(|node| node.commands >= commands).map(|node| node.id).collect())
+    }
+
     /// Where the nodes of this cluster that are alive are reached.
     pub(crate) fn addresses(&self, cluster_id: &str) -> BTreeMap<NodeId, PresentNode> {
         let nodes = self.nodes().into_iter().filter(|node| node.alive && node.cluster_id == cluster_id);
@@ -104,6 +118,7 @@ impl Presence {
         if let Some(identity) = identity {
             tags.insert(CLUSTER, identity.cluster_id.as_str())?;
             tags.insert(NODE, identity.node_id.to_string())?;
+            tags.insert(COMMANDS, COMMANDS_KNOWN.to_string())?;
         }
         Ok(tags)
     }
@@ -160,6 +175,7 @@ fn present(member: Member) -> Option<PresentNode> {
         rpc_addr: tag(RPC)?,
         gossip_addr: member.gossip_addr.to_string(),
         alive: member.is_alive(),
+        commands: tag(COMMANDS).and_then(|known| known.parse().ok()).unwrap_or(COMMANDS_OF_THE_FIRST),
         name: member.name,
     })
 }

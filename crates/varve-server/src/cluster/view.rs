@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use varve_api::error::{ApiError, Reason, meta};
 use varve_api::v1;
-use varve_controller::{Liveness, Metadata, Node, NodeState};
+use varve_controller::{COMMANDS_KNOWN, Liveness, Metadata, Node, NodeState};
 use varve_record::{NodeId, PartitionId};
 
 use super::{AddressBook, Presence};
@@ -38,6 +38,20 @@ impl ClusterView {
         let mut alive = known.unwrap_or_else(|| self.state().0.nodes().map(|node| node.id).collect());
         alive.insert(self.this());
         alive
+    }
+
+    /// Whether every node knows the commands by which names of producers get owners. They are not written before: a node of the version
+    /// before would stop at them. Once they were written, it has.
+    pub(crate) fn all_know_owners(&self) -> bool {
+        let state = self.state();
+        if state.0.producers_are_owned() {
+            return true;
+        }
+        let Some(knowing) = self.presence.knowing(&self.identity.cluster_id, COMMANDS_KNOWN) else {
+            return true;
+        };
+        let mut nodes = state.0.nodes().filter(|node| !node.is_lost()).map(|node| node.id);
+        nodes.all(|node| node == self.this() || knowing.contains(&node))
     }
 
     /// Who is alive, with nobody gone for good.

@@ -92,9 +92,13 @@ pub(crate) fn metadata_error(error: MetadataError) -> ApiError {
             invalid("partitions", message)
         }
         MetadataError::Zero(_) => invalid("replication_factor", message),
-        MetadataError::ProducerName { .. } => invalid("name", message),
+        MetadataError::ProducerName { .. } | MetadataError::ProducerNameControl { .. } => {
+            invalid("name", message)
+        }
         MetadataError::TooManyPartitions { .. } => quota("cluster-partitions", message),
         MetadataError::TooManyProducers { .. } => quota("cluster-named-producers", message),
+        MetadataError::TooManyProducersOfSubject { .. } => quota("subject-named-producers", message),
+        MetadataError::ProducerOwned { .. } => ApiError::new(Reason::PermissionDenied, message),
         MetadataError::ProducerIdsExhausted => quota("cluster-producer-ids", message),
         MetadataError::TooManyNodes { .. } => quota("cluster-nodes", message),
         MetadataError::TooManyReplicas { .. } => invalid("replication_factor", message),

@@ -27,6 +27,7 @@ use super::session::{BeyondTail, Session, within_freshness};
 use crate::error::{invalid, read_error, timed_out};
 use crate::limits::{AWAY_TIMEOUT, CHANGE_TIMEOUT};
 use crate::security::Call;
+use crate::topics::NamedError;
 
 /// The data plane.
 #[derive(Clone, Debug)]
@@ -143,13 +144,27 @@ impl LogApi {
         })
     }
 
-    async fn identify(&self, request: v1::InitProducerRequest) -> Result<v1::InitProducerResponse, ApiError> {
+    async fn identify(
+        &self,
+        request: v1::InitProducerRequest,
+        call: Call,
+    ) -> Result<v1::InitProducerResponse, ApiError> {
         if request.name.len() > PRODUCER_NAME_BYTES_MAX {
             return Err(invalid("name", format!("it has more than {PRODUCER_NAME_BYTES_MAX} bytes")));
         }
-        let ids = &self.shared.producer_ids;
+        let (ids, name) = (&self.shared.producer_ids, request.name.as_str());
         let identity = async {
-            if request.name.is_empty() { ids.fresh().await } else { ids.named(&request.name).await }
+            if name.is_empty() && !request.owner.is_empty() {
+                return Err(invalid("owner", "a producer without a name belongs to nobody"));
+            }
+            if name.is_empty() {
+                return ids.fresh().await;
+            }
+            let claim = call.claim(&request.owner).await?;
+            ids.named(name, claim.as_ref()).await.map_err(|error| match error {
+                NamedError::Owned => call.not_the_owner(name),
+                NamedError::Failed(error) => error,
+            })
         };
         let in_time = tokio::time::timeout(CHANGE_TIMEOUT, identity).await;
         let identity = in_time.unwrap_or_else(|_| Err(timed_out("the metadata", CHANGE_TIMEOUT)))?;
@@ -224,7 +239,8 @@ impl LogService for LogApi {
         &self,
         request: Request<v1::InitProducerRequest>,
     ) -> Result<Response<v1::InitProducerResponse>, Status> {
-        self.identify(request.into_inner()).await.map(Response::new).map_err(status)
+        let call = Call::of(&request);
+        self.identify(request.into_inner(), call).await.map(Response::new).map_err(status)
     }
 }
 

@@ -10,13 +10,15 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Status};
 use varve_api::error::{ApiError, Reason};
 use varve_api::headers;
-use varve_authz::{Action, Authorizer, Object};
+use varve_authz::{Action, Authorizer, Object, SUBJECT_BYTES_MAX};
 use varve_telemetry::{Counter, KeyValue, TraceContext};
 
 use super::caller::may_be;
-use super::denial::denied;
+use super::denial::{denied, not_the_owner};
 use crate::cluster::may_forward;
+use crate::error::invalid;
 use crate::telemetry::trace_of;
+use crate::topics::Claim;
 
 const SUBJECT_HEADER: HeaderName = HeaderName::from_static(headers::SUBJECT);
 
@@ -86,6 +88,40 @@ impl Call {
                 .map_err(|reason| ApiError::new(Reason::PermissionDenied, reason)),
             // The guard lets nobody else come here.
             Some(Who::Subject(_)) | None => Err(unguarded()),
+        }
+    }
+
+    /// In whose name the caller takes a producer's name: its own, or that of an `owner`, which takes an administrator of the cluster.
+    /// In nobody's where nobody says who they are, and for a node of its own accord.
+    pub(crate) async fn claim(&self, owner: &str) -> Result<Option<Claim>, ApiError> {
+        let subject = match &self.who {
+            Some(Who::Subject(subject)) => subject,
+            Some(Who::Anyone | Who::Node { .. }) if owner.is_empty() => return Ok(None),
+            Some(Who::Anyone | Who::Node { .. }) => {
+                return Err(invalid("owner", "whoever calls has no subject, and gives no names away"));
+            }
+            None => return Err(unguarded()),
+        };
+        if owner.is_empty() {
+            let admin = subject.authorizer.decide(&subject.name, Object::Cluster, Action::Admin).await;
+            return Ok(Some(Claim { subject: Arc::clone(&subject.name), take_over: admin.allowed }));
+        }
+        subject.authorize(Action::Admin, Object::Cluster).await?;
+        if owner.len() > SUBJECT_BYTES_MAX || owner.chars().any(char::is_control) {
+            return Err(invalid(
+                "owner",
+                format!("a subject has {SUBJECT_BYTES_MAX} bytes at most, and no control characters"),
+            ));
+        }
+        Ok(Some(Claim { subject: owner.into(), take_over: true }))
+    }
+
+    /// The refusal of a producer's name that belongs to somebody else.
+    pub(crate) fn not_the_owner(&self, name: &str) -> ApiError {
+        match &self.who {
+            Some(Who::Subject(subject)) => not_the_owner(&subject.name, subject.addr, name),
+            // Of those no name is refused.
+            _ => unguarded(),
         }
     }
 

@@ -122,6 +122,25 @@ pub(super) fn not_a_node(subject: &str, addr: SocketAddr, method: &str) -> ApiEr
         .with(meta::RULE, rule)
 }
 
+/// The name of a producer belongs to somebody else. Who that is does not concern the caller.
+pub(super) fn not_the_owner(subject: &str, addr: SocketAddr, name: &str) -> ApiError {
+    let (rule, action, object) = ("it belongs to another subject", "InitProducer", cut(name));
+    if let Some(unreported) = to_tell(subject, addr, &object, action) {
+        tracing::warn!(
+            target: "varve::audit", subject, object = %object, action, rule, peer_addr = %addr, unreported, "denied"
+        );
+    }
+    let message = format!(
+        "{subject:?} may not take the producer name {object:?}: {rule}; use another name, or have an administrator of the cluster hand it \
+         over"
+    );
+    ApiError::new(Reason::PermissionDenied, message)
+        .with(meta::SUBJECT, subject)
+        .with(meta::ACTION, action)
+        .with(meta::OBJECT, object)
+        .with(meta::RULE, rule)
+}
+
 /// The caller is not known.
 pub(super) fn unknown(why: &str, addr: SocketAddr, method: &str) -> ApiError {
     let method = known(method);

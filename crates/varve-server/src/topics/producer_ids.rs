@@ -4,30 +4,66 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use varve_api::error::{ApiError, Reason};
-use varve_controller::{Command, PRODUCER_IDS_BLOCK, ProducerIdentity, Response};
+use varve_controller::{Command, MetadataError, PRODUCER_IDS_BLOCK, ProducerIdentity, Response};
 use varve_record::{ProducerEpoch, ProducerId};
 
-use super::MetadataLog;
+use crate::cluster::ClusterView;
 use crate::error::{command_error, metadata_error};
+
+/// In whose name a producer's name is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) subject: Arc<str>,
+    /// Whether it may be taken from whoever has it.
+    pub(crate) take_over: bool,
+}
+
+/// A named producer that gets no identity.
+#[derive(Debug)]
+pub(crate) enum NamedError {
+    /// The name belongs to another subject.
+    Owned,
+    /// Anything else.
+    Failed(ApiError),
+}
+
+impl From<ApiError> for NamedError {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error)
+    }
+}
 
 /// Gives producers their identities: the named ones by the metadata, the others from a block of ids that the metadata
 /// gave to this node. What is left of a block when the node stops is never used. A clone is another handle.
 #[derive(Clone, Debug)]
 pub(crate) struct ProducerIds {
-    metadata: MetadataLog,
+    view: ClusterView,
     block: Arc<Mutex<Range<i64>>>,
 }
 
 impl ProducerIds {
-    pub(crate) fn new(metadata: MetadataLog) -> Self {
-        Self { metadata, block: Arc::new(Mutex::new(0..0)) }
+    pub(crate) fn new(view: ClusterView) -> Self {
+        Self { view, block: Arc::new(Mutex::new(0..0)) }
     }
 
-    /// The next epoch of a named producer.
-    pub(crate) async fn named(&self, name: &str) -> Result<ProducerIdentity, ApiError> {
-        match self.propose(Command::InitProducer { name: name.to_owned() }).await? {
-            Response::Producer(identity) => Ok(identity),
-            _ => Err(unexpected()),
+    /// The next epoch of a named producer; in the name of a subject, if there is one.
+    pub(crate) async fn named(
+        &self,
+        name: &str,
+        claim: Option<&Claim>,
+    ) -> Result<ProducerIdentity, NamedError> {
+        let name = name.to_owned();
+        let command = match claim {
+            Some(Claim { subject, take_over }) if self.view.all_know_owners() => {
+                Command::ClaimProducer { name, subject: subject.to_string(), take_over: *take_over }
+            }
+            _ => Command::InitProducer { name },
+        };
+        match self.view.metadata.propose(command).await.map_err(command_error)? {
+            Ok(Response::Producer(identity)) => Ok(identity),
+            Ok(_) => Err(unexpected().into()),
+            Err(MetadataError::ProducerOwned { .. }) => Err(NamedError::Owned),
+            Err(error) => Err(metadata_error(error).into()),
         }
     }
 
@@ -60,7 +96,7 @@ impl ProducerIds {
     }
 
     async fn propose(&self, command: Command) -> Result<Response, ApiError> {
-        self.metadata.propose(command).await.map_err(command_error)?.map_err(metadata_error)
+        self.view.metadata.propose(command).await.map_err(command_error)?.map_err(metadata_error)
     }
 }
 

@@ -145,7 +145,7 @@ async fn invalid_request() {
     assert_eq!(error.get(meta::FIELD), Some("settings.segment_bytes"));
     let fewer = v1::AlterTopicRequest { name: "many".to_owned(), partitions: Some(1), settings: None };
     refused(node.cluster.alter_topic(fewer).await, Reason::InvalidRequest);
-    let long = v1::InitProducerRequest { name: "x".repeat(250) };
+    let long = v1::InitProducerRequest { name: "x".repeat(250), ..Default::default() };
     refused(node.log.init_producer(long).await, Reason::InvalidRequest);
 }
 

@@ -130,7 +130,7 @@ async fn a_retry_is_answered_with_the_first_attempt() {
 #[tokio::test]
 async fn a_new_instance_of_a_named_producer_fences_the_one_before() {
     let mut node = TestNode::start().await;
-    let name = || v1::InitProducerRequest { name: "billing".to_owned() };
+    let name = || v1::InitProducerRequest { name: "billing".to_owned(), ..Default::default() };
     let old = node.log.init_producer(name()).await.unwrap().into_inner();
     let new = node.log.init_producer(name()).await.unwrap().into_inner();
     assert_eq!(new.producer_id, old.producer_id);

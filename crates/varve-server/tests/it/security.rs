@@ -26,7 +26,7 @@ use varve_api::v1::produce_stream_response::Result as StreamResult;
 use varve_authz::{Action, RPCS, Requirement};
 use varve_env::disk::FaultyDisk;
 use varve_env::{Env, SeededEntropy, net::TcpNetwork};
-use varve_gossip::{MemoryNetwork, Tags};
+use varve_gossip::{Membership, MemoryNetwork, Tags};
 use varve_net::{PeerClient, PeerIdentity, PeerLane, TlsPeerNetwork};
 use varve_server::{Discovery, Node, NodeConfig, StartError};
 use varve_tls::{HandshakeError, ServerTls, ServerTlsSettings, TlsFiles, TlsVersion};
@@ -297,6 +297,73 @@ async fn whoever_is_denied_hears_what_decided() {
         within(cluster.list_topics(v1::ListTopicsRequest::default())).await.unwrap().into_inner().topics.len()
     };
     assert_eq!((listed(&mut reader).await, listed(&mut nobody).await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_producer_belongs_to_whoever_took_it_first() {
+    let certificates = Certificates::new();
+    certificates.write("policy.csv", "p, root, *, *\np, alice, *, produce\np, bob, *, produce\n");
+    let node = secured(&certificates).await;
+    let named = |owner: &str| v1::InitProducerRequest { name: "billing".to_owned(), owner: owner.to_owned() };
+    let mut alice = log(&node, certificates.client("alice")).await;
+    let mut bob = log(&node, certificates.client("bob")).await;
+    let mut root = log(&node, certificates.client("root")).await;
+    let first = within(alice.init_producer(named(""))).await.unwrap().into_inner();
+    let denied = refused(within(bob.init_producer(named(""))).await, Reason::PermissionDenied);
+    let said = |key: &str| denied.metadata.get(key).cloned().unwrap_or_default();
+    assert_eq!((said(meta::SUBJECT), said(meta::OBJECT)), ("bob".to_owned(), "billing".to_owned()));
+    assert_eq!(said(meta::ACTION), "InitProducer");
+    assert!(!denied.to_string().contains("alice"), "whose it is does not concern bob: {denied}");
+    let again = within(alice.init_producer(named(""))).await.unwrap().into_inner();
+    let next = (first.producer_id, first.producer_epoch + 1);
+    assert_eq!((again.producer_id, again.producer_epoch), next, "nobody has fenced it");
+    // Who may not administer the cluster gives no names away, not even its own.
+    refused(within(alice.init_producer(named("bob"))).await, Reason::PermissionDenied);
+    refused(within(bob.init_producer(named("bob"))).await, Reason::PermissionDenied);
+    // An administrator hands it over, or takes it.
+    let given = within(root.init_producer(named("bob"))).await.unwrap().into_inner();
+    assert_eq!((given.producer_id, given.producer_epoch), (first.producer_id, first.producer_epoch + 2));
+    refused(within(alice.init_producer(named(""))).await, Reason::PermissionDenied);
+    within(bob.init_producer(named(""))).await.unwrap();
+    within(root.init_producer(named(""))).await.unwrap();
+    refused(within(bob.init_producer(named(""))).await, Reason::PermissionDenied);
+}
+
+/// A node of the version before would stop at a command that it does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_producers_belong_to_nobody_until_every_node_knows_of_owners() {
+    let certificates = Certificates::new();
+    certificates.write("policy.csv", "p, alice, *, produce\np, bob, *, produce\n");
+    let gossip = MemoryNetwork::new();
+    let mut settings = config();
+    let addr_of = |number: u16| SocketAddr::from(([127, 0, 0, 1], number));
+    let membership = gossip.join(settings.node_name.clone(), addr_of(1), Tags::new());
+    settings.discovery = Discovery::Given(Arc::new(membership));
+    certificates.secure(&mut settings);
+    let node = within(Node::start(env_on(&FaultyDisk::new(1)), settings)).await.unwrap();
+    let mut peer = cluster(&node, certificates.node("node-2")).await;
+    let name = "node-2".to_owned();
+    let rpc_addr = "127.0.0.1:2".to_owned();
+    let joining =
+        v1::JoinClusterRequest { name: name.clone(), rpc_addr: rpc_addr.clone(), ..Default::default() };
+    let place = within(peer.join_cluster(joining)).await.unwrap().into_inner();
+    let mut tags =
+        Tags::try_from([("rpc", rpc_addr.as_str()), ("cluster", place.cluster_id.as_str())]).unwrap();
+    tags.insert("id", place.node_id.to_string()).unwrap();
+    let old = gossip.join(name, addr_of(2), tags.clone());
+
+    let mut alice = log(&node, certificates.client("alice")).await;
+    let mut bob = log(&node, certificates.client("bob")).await;
+    let named = || v1::InitProducerRequest { name: "billing".to_owned(), ..Default::default() };
+    within(alice.init_producer(named())).await.unwrap();
+    within(bob.init_producer(named())).await.unwrap();
+    tags.insert("commands", "2").unwrap();
+    old.set_tags(tags).await.unwrap();
+    within(alice.init_producer(named())).await.unwrap();
+    refused(within(bob.init_producer(named())).await, Reason::PermissionDenied);
+    // Once a name has an owner every node knows what that is, whether it is there or not.
+    gossip.fail("node-2");
+    refused(within(bob.init_producer(named())).await, Reason::PermissionDenied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
