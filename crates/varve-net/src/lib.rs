@@ -23,9 +23,9 @@ pub use limits::{
 };
 pub use mux::{Incoming, Mux};
 pub use peer::{
-    HelloError, PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PEER_PAYLOAD_BYTES_MAX, PEER_PROTOCOL_VERSION,
-    PEER_QUEUE_BYTES_MAX, Payload, PeerAddresses, PeerClient, PeerHandler, PeerIdentity, PeerLane,
-    PeerUnreachable, serve_peer,
+    HelloError, OpenGate, PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PEER_PAYLOAD_BYTES_MAX,
+    PEER_PROTOCOL_VERSION, PEER_QUEUE_BYTES_MAX, Payload, PeerAddresses, PeerClient, PeerGate, PeerHandler,
+    PeerIdentity, PeerLane, PeerNetwork, PeerUnreachable, serve_peer,
 };
 pub use protocol::{HTTP2_PREFACE, PEER_BYTE, PREFACE_BYTES_MAX, Protocol};
 pub use stats::{ConnectionStats, Refusal};

@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::PeerNetwork;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use varve_env::net::{BoxStream, Listener, Network};
 use varve_tls::{HandshakeError, PeerCertificate, ServerTls};
 
-/// Says whether a certificate, which an authority of nodes has issued, is that of a node of this cluster; else why not.
-pub type PeerCheck = Arc<dyn Fn(&PeerCertificate) -> Result<(), String> + Send + Sync>;
+/// Says whether a certificate, which an authority of nodes has issued, is that of the node of this number; else why not.
+pub type PeerCheck = Arc<dyn Fn(u64, &PeerCertificate) -> Result<(), String> + Send + Sync>;
 
 /// Connections as one of the cluster's nodes to another, for a [`PeerClient`](crate::PeerClient).
 #[derive(Clone)]
@@ -29,17 +30,14 @@ impl TlsPeerNetwork {
     }
 }
 
-impl Network for TlsPeerNetwork {
-    fn bind(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
-        self.network.bind(addr)
-    }
-
-    fn connect(&self, host_port: String) -> BoxFuture<'_, io::Result<BoxStream>> {
+impl PeerNetwork for TlsPeerNetwork {
+    fn connect_to(&self, node: u64, host_port: String) -> BoxFuture<'_, io::Result<BoxStream>> {
         async move {
             let stream = self.network.connect(host_port).await?;
             let (stream, certificate) =
                 self.tls.connect_as_peer(stream).await.map_err(HandshakeError::into_io)?;
-            (self.check)(&certificate).map_err(|reason| HandshakeError::Untrusted { reason }.into_io())?;
+            (self.check)(node, &certificate)
+                .map_err(|reason| HandshakeError::Untrusted { reason }.into_io())?;
             Ok(Box::new(stream) as BoxStream)
         }
         .boxed()

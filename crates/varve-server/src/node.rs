@@ -18,8 +18,8 @@ use varve_api::v1;
 use varve_env::Env;
 use varve_env::net::Network;
 use varve_net::{
-    Connection, HelloError, Mux, PeerCheck, PeerClient, PeerIdentity, Protocol, TlsPeerNetwork,
-    TlsServiceNetwork, serve_peer,
+    Connection, HelloError, Mux, PeerClient, PeerIdentity, Protocol, TlsPeerNetwork, TlsServiceNetwork,
+    serve_peer,
 };
 use varve_record::NodeId;
 use varve_replica::{GroupError, GroupMembers, Peers, WireNetwork};
@@ -36,9 +36,9 @@ use crate::identity::{FOUNDER, NodeFile};
 use crate::limits::{
     CLOSE_TIMEOUT, FAILURE_LOOK_INTERVAL, HAND_OVER_TIMEOUT, HEIR_TIMEOUT, PEER_CONNECTIONS_MAX,
 };
-use crate::security::{Caller, Security, may_be};
+use crate::security::{Caller, NodeRoll, Security};
 use crate::telemetry::{self, Lags, OpenStreams, RpcMetrics, SpaceWatch};
-use crate::topics::{Defaults, MetadataLog, ProducerIds, Slot, Topics};
+use crate::topics::{Defaults, ProducerIds, Slot, Topics};
 use crate::{Discovery, NodeConfig, NodeIdentity, housekeeping, http, metadata_log, seat};
 
 /// HTTP/2 connections that wait to be served.
@@ -82,8 +82,8 @@ pub struct Node {
 struct PeerSide {
     identity: PeerIdentity,
     peers: Peers,
-    /// The members' names, once the metadata are open.
-    metadata: Arc<OnceLock<MetadataLog>>,
+    /// The nodes of the cluster.
+    roll: NodeRoll,
     /// The longest that a connection lives; in the clear as long as it likes.
     age_max: Option<Duration>,
 }
@@ -185,8 +185,7 @@ impl Node {
         };
         let metadata = metadata.open().await?;
         if let Some(side) = peer_side.get() {
-            // It is set once: this is the only place.
-            drop(side.metadata.set(metadata.clone()));
+            side.roll.open(metadata.clone());
         }
         // Whoever joins is spoken to as soon as it is seen, and should be able to hear then.
         if !founded {
@@ -546,20 +545,18 @@ fn join_peers(
     let cluster = identity.cluster_bytes();
     let cluster = cluster.ok_or_else(|| StartError::IdentityUnknown { dir: config.data_dir.clone() })?;
     let this = PeerIdentity { cluster, node: identity.node_id.get() };
-    let network = match security {
+    let (network, entropy, roll) = (Arc::clone(&env.network), Arc::clone(&env.entropy), NodeRoll::default());
+    let client = match security {
         Some(Security { tls, peers, .. }) => {
-            let rule = peers.clone();
-            let check: PeerCheck = Arc::new(move |certificate| rule.check(certificate).map(drop));
-            Arc::new(TlsPeerNetwork::new(Arc::clone(&env.network), tls.clone(), check))
+            let network = TlsPeerNetwork::new(network, tls.clone(), roll.check_called(peers.clone()));
+            PeerClient::new(network, entropy, this, addresses.for_peers())
         }
-        None => Arc::clone(&env.network),
+        None => PeerClient::new(network, entropy, this, addresses.for_peers()),
     };
-    let client = PeerClient::new(network, Arc::clone(&env.entropy), this, addresses.for_peers());
     let peers = Peers::new(identity.node_id, Arc::new(WireNetwork::new(client, &env.telemetry)));
     // It is set once: this is the only place.
-    let (metadata, age_max) =
-        (Arc::default(), config.security.as_ref().map(|security| security.connection_age_max));
-    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone(), metadata, age_max }));
+    let age_max = config.security.as_ref().map(|security| security.connection_age_max);
+    drop(peer_side.set(PeerSide { identity: this, peers: peers.clone(), roll, age_max }));
     Ok(peers)
 }
 
@@ -645,8 +642,8 @@ impl PeerSide {
     /// Serves another node's connection until it ends.
     async fn serve(self, connection: Connection, caller: Caller) {
         let addr = connection.peer_addr();
-        let admit = |node| self.admit(node, &caller);
-        let serving = serve_peer(connection, self.identity, &self.peers, admit);
+        let gate = self.roll.gate(caller);
+        let serving = serve_peer(connection, self.identity, &self.peers, &gate);
         let served = match self.age_max {
             // Whoever is at the other end connects again, if its certificate is still good.
             Some(age_max) => timeout(age_max, serving).await.unwrap_or(Ok(())),
@@ -659,22 +656,6 @@ impl PeerSide {
             }
             Err(error) => tracing::debug!(%error, "connection of another node ended"),
         }
-    }
-
-    /// Whether a caller may speak as a node: its certificate has to be that of the node of this number, as far as the metadata
-    /// tell.
-    fn admit(&self, node: u64, caller: &Caller) -> Result<(), String> {
-        let certified = match caller {
-            Caller::Anyone => return Ok(()),
-            Caller::Node { node, .. } => node,
-            Caller::Client { subject, .. } => {
-                return Err(format!("its certificate is that of client {subject:?}"));
-            }
-            Caller::Nobody { why, .. } => return Err(why.to_string()),
-        };
-        let state = self.metadata.get().map(|metadata| metadata.state());
-        let known = state.as_ref().and_then(|state| state.0.node(NodeId::new(node)));
-        may_be(certified.as_deref(), known.map(|node| node.name.as_str()))
     }
 }
 

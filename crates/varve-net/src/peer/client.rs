@@ -2,8 +2,9 @@
 
 use super::frame::{Frame, FrameKind, Payload, read_frame, write_frame};
 use super::hello::{HelloError, PeerIdentity, greet};
-use super::{PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PeerLane};
+use super::{PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PeerLane, REFUSAL_BYTES_MAX};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -28,6 +29,19 @@ const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// Says where a node is reached, as `host:port`; `None` where that is not known now.
 pub type PeerAddresses = Arc<dyn Fn(u64) -> Option<String> + Send + Sync>;
 
+/// How nodes are connected to.
+pub trait PeerNetwork: Send + Sync + 'static {
+    /// Connects to a node, at an address as `host:port`.
+    fn connect_to(&self, node: u64, host_port: String) -> BoxFuture<'_, io::Result<BoxStream>>;
+}
+
+/// In the clear nobody says who they are.
+impl<N: Network + ?Sized + 'static> PeerNetwork for Arc<N> {
+    fn connect_to(&self, _node: u64, host_port: String) -> BoxFuture<'_, io::Result<BoxStream>> {
+        self.connect(host_port)
+    }
+}
+
 /// A request that got no answer.
 #[derive(Clone, Debug, Error)]
 #[error("node {node} cannot be reached: {reason}")]
@@ -46,7 +60,7 @@ pub struct PeerUnreachable {
 pub struct PeerClient(Arc<Shared>);
 
 struct Shared {
-    network: Arc<dyn Network>,
+    network: Box<dyn PeerNetwork>,
     entropy: Arc<dyn Entropy>,
     this: PeerIdentity,
     addresses: PeerAddresses,
@@ -79,11 +93,12 @@ impl PeerClient {
     /// A client that has no connection yet.
     #[must_use]
     pub fn new(
-        network: Arc<dyn Network>,
+        network: impl PeerNetwork,
         entropy: Arc<dyn Entropy>,
         this: PeerIdentity,
         addresses: PeerAddresses,
     ) -> Self {
+        let network = Box::new(network);
         Self(Arc::new(Shared { network, entropy, this, addresses, lanes: Mutex::default() }))
     }
 
@@ -141,11 +156,14 @@ impl Worker {
             let Some(shared) = self.shared.upgrade() else { return };
             let reason: Arc<str> = match self.connect(&shared).await {
                 Ok(stream) => {
-                    backoff = BACKOFF_MIN;
                     drop(shared);
                     let Err(error) = converse(stream, silence(self.lane), first, &mut calls).await else {
                         return;
                     };
+                    // Whoever is refused is so the next time as well.
+                    if error.kind() != io::ErrorKind::PermissionDenied {
+                        backoff = BACKOFF_MIN;
+                    }
                     error.to_string().into()
                 }
                 Err(error) => {
@@ -164,7 +182,7 @@ impl Worker {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "its address is not known");
         let address = (shared.addresses)(self.node).ok_or_else(missing)?;
         let connecting = async {
-            let mut stream = shared.network.connect(address).await?;
+            let mut stream = shared.network.connect_to(self.node, address).await?;
             let greeting = greet(&mut stream, shared.this, self.node, self.lane);
             tokio::time::timeout(PEER_HELLO_TIMEOUT, greeting).await.map_err(|_| timed_out())??;
             Ok(stream)
@@ -242,7 +260,8 @@ async fn converse(
                         drop(answer.send(Ok(payload)));
                     }
                 }
-                Some(_) => {
+                Some(Frame { kind: FrameKind::Refusal, payload, .. }) => return Err(refused(&payload)),
+                Some(Frame { kind: FrameKind::Request, .. }) => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a request where answers come"));
                 }
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -285,6 +304,13 @@ fn silence(lane: PeerLane) -> Duration {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the other side says of why it does not go on.
+fn refused(said: &[u8]) -> io::Error {
+    let said = String::from_utf8_lossy(&said[..said.len().min(REFUSAL_BYTES_MAX)]);
+    let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("it refuses this node: {said}"))
 }
 
 fn timed_out() -> HelloError {

@@ -17,6 +17,8 @@ const SLICES_MAX: usize = 64;
 pub(super) enum FrameKind {
     Request = 1,
     Response = 2,
+    /// The other side does not go on, and says why.
+    Refusal = 3,
 }
 
 /// A frame that has come in.
@@ -88,6 +90,7 @@ pub(super) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     let kind = match fields.get_u8() {
         1 => FrameKind::Request,
         2 => FrameKind::Response,
+        3 => FrameKind::Refusal,
         _ => return Err(malformed("a frame of an unknown kind")),
     };
     fields.advance(3);

@@ -10,16 +10,18 @@ pub(crate) mod fuzzing;
 mod hello;
 mod server;
 
-pub use client::{PEER_QUEUE_BYTES_MAX, PeerAddresses, PeerClient, PeerUnreachable};
+pub use client::{PEER_QUEUE_BYTES_MAX, PeerAddresses, PeerClient, PeerNetwork, PeerUnreachable};
 pub use frame::{PEER_PAYLOAD_BYTES_MAX, Payload};
 pub use hello::{HelloError, PEER_PROTOCOL_VERSION, PeerIdentity};
-pub use server::{PeerHandler, serve_peer};
+pub use server::{OpenGate, PeerGate, PeerHandler, serve_peer};
 
 use std::time::Duration;
 
 /// Requests of one connection that are answered at the same time; more wait. Some of each of many groups: what one of them holds
 /// up must not hold up the rest.
 pub const PEER_FLIGHTS_MAX: usize = 4096;
+/// The most of a refusal's reason that is said, in bytes.
+const REFUSAL_BYTES_MAX: usize = 1024;
 /// How long peers may take to greet each other.
 pub const PEER_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, FrameKind, Payload, read_frame, write_frame};
 use super::hello::{HelloError, PeerIdentity, welcome};
-use super::{PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PeerLane};
+use super::{PEER_FLIGHTS_MAX, PEER_HELLO_TIMEOUT, PeerLane, REFUSAL_BYTES_MAX};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -26,8 +26,30 @@ pub trait PeerHandler: Send + Sync + 'static {
     fn answer(&self, from: u64, lane: PeerLane, request: Bytes) -> BoxFuture<'static, Payload>;
 }
 
-/// Serves a connection that a peer has made, with the byte that tells peers still to be read, until it ends. `admit` says whether
-/// the node that it names may come in. The caller bounds how many there are.
+/// Says who may come in, and for how long.
+pub trait PeerGate: Send + Sync {
+    /// Whether whoever says that it is this node may come in; else why not.
+    fn admit(&self, node: u64) -> BoxFuture<'_, Result<(), String>>;
+    /// Returns, with the reason, once a node that was let in may stay no longer.
+    fn expelled(&self, node: u64) -> BoxFuture<'_, String>;
+}
+
+/// A gate that stands open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenGate;
+
+impl PeerGate for OpenGate {
+    fn admit(&self, _node: u64) -> BoxFuture<'_, Result<(), String>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn expelled(&self, _node: u64) -> BoxFuture<'_, String> {
+        std::future::pending().boxed()
+    }
+}
+
+/// Serves a connection that a peer has made, with the byte that tells peers still to be read, until it ends. Whoever `gate` does not
+/// let in is told why. The caller bounds how many there are.
 ///
 /// # Errors
 /// Where the other side is no peer of this cluster, or breaks the protocol; the connection is then closed.
@@ -35,13 +57,15 @@ pub async fn serve_peer(
     mut stream: impl AsyncRead + AsyncWrite + Send + Unpin,
     this: PeerIdentity,
     handler: &dyn PeerHandler,
-    admit: impl FnOnce(u64) -> Result<(), String>,
+    gate: &dyn PeerGate,
 ) -> Result<(), HelloError> {
     let (from, lane) = match tokio::time::timeout(PEER_HELLO_TIMEOUT, welcome(&mut stream, this)).await {
         Ok(welcomed) => welcomed?,
         Err(_) => return Err(HelloError::Io(io::ErrorKind::TimedOut.into())),
     };
-    admit(from).map_err(|reason| HelloError::Refused { node: from, reason })?;
+    if let Err(reason) = gate.admit(from).await {
+        return Err(refuse(&mut stream, from, reason).await);
+    }
     let (reading, mut writing) = tokio::io::split(stream);
     let mut reading = BufReader::with_capacity(READ_AHEAD_BYTES, reading);
     let (answers, mut outgoing) = mpsc::channel::<(u64, Payload)>(PEER_FLIGHTS_MAX);
@@ -92,8 +116,22 @@ pub async fn serve_peer(
             }
         }
     };
-    tokio::select! {
-        done = read => Ok(done?),
-        done = write => Ok(done?),
-    }
+    let reason = tokio::select! {
+        done = read => return Ok(done?),
+        done = write => return Ok(done?),
+        reason = gate.expelled(from) => reason,
+    };
+    Err(refuse(&mut writing, from, reason).await)
+}
+
+/// Tells a node why it is not served. Where half an answer was sent, or nobody listens, it sees that the connection ends.
+async fn refuse(stream: &mut (impl AsyncWrite + Unpin), node: u64, reason: String) -> HelloError {
+    let told = async {
+        let said = reason.floor_char_boundary(REFUSAL_BYTES_MAX);
+        let payload = Bytes::copy_from_slice(&reason.as_bytes()[..said]).into();
+        write_frame(stream, FrameKind::Refusal, 0, payload).await?;
+        stream.shutdown().await
+    };
+    drop(tokio::time::timeout(PEER_HELLO_TIMEOUT, told).await);
+    HelloError::Refused { node, reason }
 }

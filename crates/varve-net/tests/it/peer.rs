@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use varve_env::SeededEntropy;
 use varve_env::net::{BoxStream, Network, TcpNetwork};
-use varve_net::{HelloError, Payload, PeerClient, PeerHandler, PeerIdentity, PeerLane, serve_peer};
+use varve_net::{HelloError, OpenGate, Payload, PeerClient, PeerHandler, PeerIdentity, PeerLane, serve_peer};
 
 const ONE: PeerIdentity = PeerIdentity { cluster: [1; 16], node: 1 };
 const TWO: PeerIdentity = PeerIdentity { cluster: [1; 16], node: 2 };
@@ -41,7 +41,7 @@ async fn serve_once(this: PeerIdentity, address: &Address) -> oneshot::Receiver<
     let (ended, end) = oneshot::channel();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        drop(ended.send(serve_peer(stream, this, &Echo, |_| Ok(())).await));
+        drop(ended.send(serve_peer(stream, this, &Echo, &OpenGate).await));
     });
     end
 }
@@ -98,7 +98,7 @@ async fn serve_until_stopped(address: &Address) -> (oneshot::Sender<()>, tokio::
     let serving = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         tokio::select! {
-            _ = serve_peer(stream, TWO, &Echo, |_| Ok(())) => {}
+            _ = serve_peer(stream, TWO, &Echo, &OpenGate) => {}
             _ = stopped => {}
         }
     });

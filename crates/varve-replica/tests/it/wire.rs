@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use varve_env::disk::{CrashMode, FaultyDisk};
 use varve_env::net::{Listener, Network, TcpNetwork};
 use varve_env::{Env, ManualClock};
-use varve_net::{PeerClient, PeerIdentity, serve_peer};
+use varve_net::{OpenGate, PeerClient, PeerIdentity, serve_peer};
 use varve_record::{NodeId, Offset, PartitionId};
 use varve_replica::{
     CommandLog, CommandLogSettings, Consistency, GroupSettings, GroupTiming, Partition, PartitionSettings,
@@ -99,7 +99,7 @@ async fn serve(listener: Box<dyn Listener>, this: PeerIdentity, peers: Peers) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let peers = peers.clone();
-        connections.spawn(async move { serve_peer(stream, this, &peers, |_| Ok(())).await });
+        connections.spawn(async move { serve_peer(stream, this, &peers, &OpenGate).await });
     }
 }
 

@@ -4,18 +4,21 @@
 //! - `guard`: stands before every service: refuses whoever is unknown, and what the policy does not allow to anybody who is.
 //! - `call`: a call as its handler sees it: who makes it, what they may do to a topic, and how it is handed on.
 //! - `peers`: which certificates are those of nodes of this cluster.
+//! - `peer_gate`: which of them may speak with this one, and stay, by what the metadata know of their numbers.
 //! - `watch`: certificates and policy that change on the disk.
 
 mod call;
 mod caller;
 mod denial;
 mod guard;
+mod peer_gate;
 mod peers;
 mod watch;
 
 pub(crate) use call::Call;
-pub(crate) use caller::{Caller, may_be};
+pub(crate) use caller::Caller;
 pub(crate) use guard::GuardLayer;
+pub(crate) use peer_gate::NodeRoll;
 pub(crate) use peers::PeerRule;
 
 use std::sync::Arc;

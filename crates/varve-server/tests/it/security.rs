@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
+use futures::StreamExt;
+use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::BinaryMetadataValue;
@@ -25,9 +28,13 @@ use varve_api::v1::log_service_client::LogServiceClient;
 use varve_api::v1::produce_stream_response::Result as StreamResult;
 use varve_authz::{Action, RPCS, Requirement};
 use varve_env::disk::FaultyDisk;
-use varve_env::{Env, SeededEntropy, net::TcpNetwork};
+use varve_env::net::{Network, TcpNetwork};
+use varve_env::{Env, SeededEntropy};
 use varve_gossip::{Membership, MemoryNetwork, Tags};
-use varve_net::{PeerClient, PeerIdentity, PeerLane, TlsPeerNetwork};
+use varve_net::{
+    Mux, MuxLimits, OpenGate, Payload, PeerClient, PeerHandler, PeerIdentity, PeerLane, Protocol,
+    TlsPeerNetwork, serve_peer,
+};
 use varve_server::{Discovery, Node, NodeConfig, StartError};
 use varve_tls::{HandshakeError, ServerTls, ServerTlsSettings, TlsFiles, TlsVersion};
 
@@ -494,23 +501,119 @@ async fn certificates_are_read_again_without_a_restart() {
     within(open.get_servers(v1::GetServersRequest {})).await.unwrap();
 }
 
-/// Tries to speak as a node, and to be heard.
-async fn speak_as_peer(node: &Node, files: TlsFiles) -> Result<Bytes, String> {
-    let settings =
-        ServerTlsSettings { server: files.clone(), peer: files, crl: None, min_version: TlsVersion::Tls13 };
-    let tls = ServerTls::open(settings).unwrap();
-    let network = TlsPeerNetwork::new(Arc::new(TcpNetwork), tls, Arc::new(|_| Ok(())));
-    let identity = node.identity();
-    let cluster: Vec<u8> = (0..16)
-        .map(|at| u8::from_str_radix(&identity.cluster_id.replace('-', "")[2 * at..2 * at + 2], 16).unwrap())
-        .collect();
-    let this = PeerIdentity { cluster: cluster.try_into().unwrap(), node: 2 };
+/// Node 2's connections to a node, by these files.
+fn as_node_2(node: &Node, files: TlsFiles) -> PeerClient {
+    let tls = peer_tls(files);
+    let network = TlsPeerNetwork::new(Arc::new(TcpNetwork), tls, Arc::new(|_, _| Ok(())));
     let addr = node.rpc_addr().to_string();
     let addresses = Arc::new(move |_| Some(addr.clone()));
-    let client = PeerClient::new(Arc::new(network), Arc::new(SeededEntropy::new(1)), this, addresses);
-    let asked =
-        client.call(identity.node_id.get(), PeerLane::Control, Bytes::from_static(b"anything").into());
+    PeerClient::new(network, Arc::new(SeededEntropy::new(1)), node_2(node), addresses)
+}
+
+fn peer_tls(files: TlsFiles) -> ServerTls {
+    let settings =
+        ServerTlsSettings { server: files.clone(), peer: files, crl: None, min_version: TlsVersion::Tls13 };
+    ServerTls::open(settings).unwrap()
+}
+
+/// Node 2 of the cluster that a node is of.
+fn node_2(node: &Node) -> PeerIdentity {
+    let id = node.identity().cluster_id.replace('-', "");
+    let cluster: Vec<u8> =
+        (0..16).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap()).collect();
+    PeerIdentity { cluster: cluster.try_into().unwrap(), node: 2 }
+}
+
+/// Asks anything as node 2.
+async fn ask(client: &PeerClient, node: &Node) -> Result<Bytes, String> {
+    let to = node.identity().node_id.get();
+    let asked = client.call(to, PeerLane::Control, Bytes::from_static(b"anything").into());
     within(asked).await.map_err(|error| error.reason.to_string())
+}
+
+/// Tries to speak as node 2, and to be heard.
+async fn speak_as_peer(node: &Node, files: TlsFiles) -> Result<Bytes, String> {
+    ask(&as_node_2(node, files), node).await
+}
+
+/// Takes a node of this name, with such a certificate, into the cluster.
+async fn take_in(node: &Node, certificate: TlsFiles, name: &str, rpc_addr: &str) -> u64 {
+    let mut peer = cluster(node, certificate).await;
+    let (name, rpc_addr) = (name.to_owned(), rpc_addr.to_owned());
+    let joining = v1::JoinClusterRequest { name, rpc_addr, ..Default::default() };
+    within(peer.join_cluster(joining)).await.unwrap().into_inner().node_id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_no_node_of_the_cluster_has_is_no_peers() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let unknown = speak_as_peer(&node, certificates.node("node-2")).await.unwrap_err();
+    assert!(unknown.contains("the cluster has no node 2"), "{unknown}");
+    assert_eq!(take_in(&node, certificates.node("node-2"), "node-2", "127.0.0.1:1").await, 2);
+    speak_as_peer(&node, certificates.node("node-2")).await.unwrap();
+    let another = speak_as_peer(&node, certificates.node("node-3")).await.unwrap_err();
+    assert!(another.contains("its certificate is that of node node-3"), "{another}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_taken_out_is_heard_no_more_and_told_why() {
+    let certificates = Certificates::new();
+    let node = secured(&certificates).await;
+    let id = take_in(&node, certificates.node("node-2"), "node-2", "127.0.0.1:1").await;
+    let open = as_node_2(&node, certificates.node("node-2"));
+    ask(&open, &node).await.unwrap();
+    let mut root = cluster(&node, certificates.client("root")).await;
+    within(root.decommission_server(v1::DecommissionServerRequest { id, cancel: false })).await.unwrap();
+    // Of the connection that is open and of a new one.
+    until(async || {
+        let said = ask(&open, &node).await.err().unwrap_or_default();
+        (said.contains("node 2 was taken out of the cluster"), "the node that is gone hears that it is")
+    })
+    .await;
+    let anew = speak_as_peer(&node, certificates.node("node-2")).await.unwrap_err();
+    assert!(anew.contains("node 2 was taken out of the cluster"), "{anew}");
+}
+
+/// Says when it is asked something, and answers nothing.
+#[derive(Default)]
+struct Asked(Notify);
+
+impl PeerHandler for Asked {
+    fn answer(&self, _from: u64, _lane: PeerLane, _request: Bytes) -> BoxFuture<'static, Payload> {
+        self.0.notify_one();
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Whether whoever connects next asks node 2 something, and does not only look at its certificate.
+async fn is_asked(mux: &mut Mux, node_2: PeerIdentity) -> bool {
+    let incoming = within(mux.next()).await.unwrap();
+    assert_eq!(incoming.protocol, Protocol::Peer);
+    let asked = Asked::default();
+    let serving = serve_peer(incoming.connection, node_2, &asked, &OpenGate);
+    tokio::select! {
+        biased;
+        () = asked.0.notified() => true,
+        _ended = within(serving) => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_asked_of_a_node_that_has_anothers_certificate() {
+    let certificates = Certificates::new();
+    for (shown, is_right) in [("node-3", false), ("node-2", true)] {
+        let node = secured(&certificates).await;
+        let listener = TcpNetwork.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let tls = peer_tls(certificates.node(shown));
+        let mut mux = Mux::start(listener, MuxLimits::default(), Some(tls)).unwrap();
+        let there = mux.local_addr().to_string();
+        take_in(&node, certificates.node("node-2"), "node-2", &there).await;
+        // The controller's leader speaks to it as to any other member.
+        for _ in 0..3 {
+            assert_eq!(is_asked(&mut mux, node_2(&node)).await, is_right, "it has shown {shown}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -518,6 +621,7 @@ async fn a_clients_certificate_never_speaks_raft() {
     // One authority for nodes and clients: what the certificate says counts.
     let certificates = Certificates::new();
     let node = secured(&certificates).await;
+    take_in(&node, certificates.node("node-2"), "node-2", "127.0.0.1:1").await;
     speak_as_peer(&node, certificates.node("node-2")).await.unwrap();
     for files in [certificates.client("root"), certificates.stranger("node-2")] {
         speak_as_peer(&node, files).await.expect_err("the connection ends without an answer");
@@ -529,6 +633,8 @@ async fn a_clients_certificate_never_speaks_raft() {
     security.tls.peer = nodes.node("node-1");
     settings.security = Some(security);
     let node = within(Node::start(env_on(&FaultyDisk::new(2)), settings)).await.unwrap();
+    let as_a_client = TlsFiles { ca: certificates.path("ca.pem"), ..nodes.node("node-2") };
+    take_in(&node, as_a_client, "node-2", "127.0.0.1:1").await;
     speak_as_peer(&node, nodes.node("node-2")).await.unwrap();
     for files in [certificates.client("root"), certificates.node("node-2")] {
         let files = TlsFiles { ca: nodes.path("ca.pem"), ..files };
