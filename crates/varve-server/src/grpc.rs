@@ -1,6 +1,6 @@
 //! The gRPC services: calls in, what a partition takes; its answers and errors, out.
 //!
-//! - `admission`: how many single appends may be on their way in.
+//! - `admission`: how many single appends may be on their way in; `arriving`: how many in streams.
 //! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
 //! - `session`: a read, from a start to its bounds; `follow`: one that is streamed; `read_ahead`: how much they all hold.
 //! - `route`: which node serves a call; `relay`: a produce stream handed on.
@@ -9,6 +9,7 @@
 //! - `log_service`, `cluster_service`, `book_service`, `debug_service`: the calls themselves, thin.
 
 mod admission;
+mod arriving;
 mod book_service;
 mod cluster_service;
 mod connection;
@@ -53,14 +54,15 @@ use varve_api::v1::log_service_server::LogServiceServer;
 use varve_env::Env;
 use varve_telemetry::Telemetry;
 
-use self::admission::Admission;
+use self::admission::{Admission, Room};
 use crate::SecurityConfig;
 use crate::cluster::{ClusterView, Forwarder};
 use crate::drain::Drain;
 use crate::http::{Pages, PagesLayer};
 use crate::limits::{
     CALLS_PER_CONNECTION_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADERS_BYTES_MAX, KEEPALIVE,
-    OPEN_REQUEST_BYTES_MAX, PRODUCE_BYTES_ARRIVING_MAX, REQUEST_BYTES_MAX, STREAM_WINDOW_BYTES,
+    OPEN_REQUEST_BYTES_MAX, PRODUCE_BYTES_ARRIVING_MAX, REQUEST_BYTES_MAX, STREAM_BYTES_ARRIVING_MAX,
+    STREAM_WINDOW_BYTES,
 };
 use crate::security::{GuardLayer, Security};
 use crate::telemetry::{OpenStreams, RpcLayer, RpcMetrics};
@@ -105,7 +107,7 @@ pub(crate) fn routes(shared: &Shared, debug: DebugApi) -> Routes {
     let log = LogServiceServer::new(log_service::LogApi::new(shared.clone()));
     let cluster = ClusterServiceServer::new(cluster_service::ClusterApi::new(shared.clone()));
     let book = LogServer::new(book_service::BookApi::new(shared.clone()));
-    let arriving = Arc::new(Semaphore::new(PRODUCE_BYTES_ARRIVING_MAX));
+    let arriving = Room::new(PRODUCE_BYTES_ARRIVING_MAX, STREAM_BYTES_ARRIVING_MAX);
     Routes::new(Admission::new(log.max_decoding_message_size(MESSAGE_BYTES_MAX), &arriving))
         .add_service(Admission::new(cluster.max_decoding_message_size(REQUEST_BYTES_MAX), &arriving))
         .add_service(DebugServiceServer::new(debug).max_decoding_message_size(REQUEST_BYTES_MAX))

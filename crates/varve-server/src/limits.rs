@@ -8,6 +8,8 @@ use varve_record::BATCH_BYTES_MAX;
 const _: () = {
     assert!(varve_api::limits::BATCH_BYTES_MAX == BATCH_BYTES_MAX);
     assert!(varve_api::limits::MESSAGE_BYTES_MAX >= BATCH_BYTES_MAX + varve_api::limits::CONSUME_BYTES_MAX);
+    // Any batch finds room in the end.
+    assert!(STREAM_BYTES_ARRIVING_MAX >= varve_api::limits::MESSAGE_BYTES_MAX);
     assert!(varve_api::limits::PRODUCER_BATCHES_MAX == varve_storage::PRODUCER_BATCHES_MAX);
     assert!(varve_api::limits::PRODUCER_NAME_BYTES_MAX == varve_controller::PRODUCER_NAME_BYTES_MAX);
 };
@@ -34,7 +36,7 @@ pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Largest request in bytes that anyone may send, known or not: of health, and of what services there are.
 pub const OPEN_REQUEST_BYTES_MAX: usize = 4 * 1024;
 
-/// How long a single request may take to arrive.
+/// How long a single request may take to arrive, and a batch of a stream once it has begun.
 pub const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long whoever has said in a handshake that it speaks HTTP/2 may take to begin.
@@ -73,6 +75,10 @@ pub const PRODUCE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of single produces that are on their way in. Over it more are answered with OVERLOADED before they are there.
 pub const PRODUCE_BYTES_ARRIVING_MAX: usize = 128 * 1024 * 1024;
+
+/// Bytes of the batches of all produce streams that are on their way in, and as many of those that go no further than this node. Over
+/// it the server takes no more of them, and HTTP/2's windows hold their senders back.
+pub const STREAM_BYTES_ARRIVING_MAX: usize = 128 * 1024 * 1024;
 
 /// Bytes of a batch from which it is checked or unpacked beside the threads that serve, rather than on them.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;

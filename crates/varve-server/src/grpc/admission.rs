@@ -3,7 +3,7 @@
 //! A call's message is kept until all of it is there, and only then the call is looked at. So many calls that arrive at the same
 //! time are so many messages in memory, whatever becomes of them. Here each asks for room for as much as its first bytes say
 //! that it is, and is refused at once where there is none: before it is sent, for the most part. Requests that bring no records
-//! are small, and no single request may take for ever to arrive.
+//! are small, and no single request may take for ever to arrive. Streams of appends wait instead of being refused: see `arriving`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,14 +17,16 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
+use varve_api::headers;
 use varve_api::limits::MESSAGE_BYTES_MAX;
 
+use super::arriving::StreamRoom;
 use crate::error::overloaded;
 use crate::limits::{ARRIVAL_TIMEOUT, REQUEST_BYTES_MAX};
 
 /// How a path ends that single appends are sent to.
 const PRODUCE: &str = "/Produce";
-/// How one ends whose requests are a stream of appends, which bounds itself.
+/// How one ends whose requests are a stream of appends.
 const PRODUCE_STREAM: &str = "/ProduceStream";
 /// Where a message's first bytes say how long it is, behind one that says whether it is compressed.
 const LENGTH: std::ops::Range<usize> = 1..5;
@@ -33,13 +35,28 @@ const LENGTH: std::ops::Range<usize> = 1..5;
 #[derive(Clone, Debug)]
 pub(crate) struct Admission<S> {
     inner: S,
-    /// Bytes that may be on their way, shared by all services.
-    room: Arc<Semaphore>,
+    room: Room,
+}
+
+/// What may be on its way in, of all services together. A clone is another handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    /// In single appends.
+    single: Arc<Semaphore>,
+    /// In streams of them.
+    streams: StreamRoom,
+}
+
+impl Room {
+    /// So many bytes of single appends, and so many of those in streams.
+    pub(crate) fn new(single_bytes: usize, stream_bytes: usize) -> Self {
+        Self { single: Arc::new(Semaphore::new(single_bytes)), streams: StreamRoom::new(stream_bytes) }
+    }
 }
 
 impl<S> Admission<S> {
-    pub(crate) fn new(inner: S, room: &Arc<Semaphore>) -> Self {
-        Self { inner, room: Arc::clone(room) }
+    pub(crate) fn new(inner: S, room: &Room) -> Self {
+        Self { inner, room: room.clone() }
     }
 }
 
@@ -59,9 +76,11 @@ impl<S: Service<http::Request<Body>>> Service<http::Request<Body>> for Admission
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let path = request.uri().path();
         if path.ends_with(PRODUCE_STREAM) {
-            return self.inner.call(request);
+            let never =
+                request.headers().get(headers::FORWARD).is_some_and(|value| value == headers::FORWARD_NEVER);
+            return self.inner.call(request.map(|body| self.room.streams.admit(body, !never)));
         }
-        let room = path.ends_with(PRODUCE).then(|| Arc::clone(&self.room));
+        let room = path.ends_with(PRODUCE).then(|| Arc::clone(&self.room.single));
         self.inner
             .call(request.map(|body| Body::new(Arriving { body, room, deadline: None, admission: None })))
     }

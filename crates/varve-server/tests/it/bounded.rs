@@ -1,17 +1,26 @@
 //! What is not on the disk yet is bounded, and never acknowledged.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use http_body::{Body as HttpBody, Frame};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
 use varve_api::error::{ApiError, Reason, meta};
+use varve_api::limits::MESSAGE_BYTES_MAX;
 use varve_api::v1;
 use varve_api::v1::cluster_service_client::ClusterServiceClient;
 use varve_api::v1::log_service_client::LogServiceClient;
 use varve_record::Compression;
-use varve_server::{Node, STREAM_BYTES_IN_FLIGHT_MAX, STREAM_WINDOW_BYTES};
+use varve_server::{Node, STREAM_BYTES_ARRIVING_MAX, STREAM_BYTES_IN_FLIGHT_MAX, STREAM_WINDOW_BYTES};
 
 use crate::gate::Gate;
 use crate::support::{SOON, TOPIC, batch, config, connect, encoded, refused, values, within};
@@ -114,5 +123,78 @@ async fn a_stream_is_held_back_by_the_disk() {
         assert!(matches!(answer.result, Some(v1::produce_stream_response::Result::Ack(_))), "{answer:?}");
     }
     assert_eq!(answered, total);
+    within(node.shutdown()).await.unwrap();
+}
+
+/// A message of which something comes, and not the rest: in the end it is called off.
+struct Begun {
+    first: Option<Bytes>,
+    called_off: oneshot::Receiver<()>,
+}
+
+impl HttpBody for Begun {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        self.called_off.poll_unpin(cx).map(|_| Some(Err(Status::cancelled("no more of it comes"))))
+    }
+}
+
+/// Begins a batch in a produce stream, as large as any may be. It is called off when what is given back is dropped.
+async fn begin_a_batch(node: &Node) -> oneshot::Sender<()> {
+    let length = u32::try_from(MESSAGE_BYTES_MAX).unwrap().to_be_bytes();
+    let first = Some(Bytes::from([&[0][..], &length, &[0; 100]].concat()));
+    let (call_off, called_off) = oneshot::channel();
+    let to = format!("http://{}/varve.v1.LogService/ProduceStream", node.rpc_addr());
+    let request = http::Request::post(to).header("content-type", "application/grpc").header("te", "trailers");
+    let request = request.body(Body::new(Begun { first, called_off })).unwrap();
+    let mut channel = connect(node).await;
+    tokio::spawn(async move {
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        if let Ok(answers) = channel.call(request).await {
+            let mut answers = answers.into_body();
+            let mut next = async || std::future::poll_fn(|cx| Pin::new(&mut answers).poll_frame(cx)).await;
+            while let Some(Ok(_)) = next().await {}
+        }
+    });
+    call_off
+}
+
+/// Produces one batch in a stream of its own.
+async fn stream_one(node: &Node) -> v1::ProduceStreamResponse {
+    let mut log = LogServiceClient::new(connect(node).await);
+    let request = v1::ProduceStreamRequest { request_id: 1, batch: Some(values(&["x"])) };
+    let answers = log.produce_stream(futures::stream::iter([request])).await.unwrap();
+    answers.into_inner().message().await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_wait_while_others_have_all_on_its_way_that_may_be() {
+    let node = Node::start(Gate::default().env(), config()).await.unwrap();
+    within(stream_one(&node)).await;
+    let mut begun = Vec::new();
+    for _ in 0..STREAM_BYTES_ARRIVING_MAX / MESSAGE_BYTES_MAX {
+        begun.push(begin_a_batch(&node).await);
+    }
+    // Sooner or later they hold all the room.
+    let mut waiting = Box::pin(stream_one(&node));
+    let deadline = tokio::time::Instant::now() + SOON / 2;
+    while tokio::time::timeout(Duration::from_millis(500), &mut waiting).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "there is always room");
+        waiting = Box::pin(stream_one(&node));
+    }
+    // Single appends have room of their own.
+    let mut log = LogServiceClient::new(connect(&node).await);
+    within(log.produce(values(&["y"]))).await.unwrap();
+    drop(begun);
+    let answer = within(waiting).await;
+    assert!(matches!(answer.result, Some(v1::produce_stream_response::Result::Ack(_))), "{answer:?}");
     within(node.shutdown()).await.unwrap();
 }
