@@ -14,6 +14,7 @@ mod health;
 mod lifecycle;
 mod many_partitions;
 mod membership;
+mod peers;
 mod produce;
 mod produce_stream;
 mod repair;
