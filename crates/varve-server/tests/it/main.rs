@@ -11,6 +11,7 @@ mod consume;
 mod errors;
 mod gate;
 mod health;
+mod hostile;
 mod lifecycle;
 mod many_partitions;
 mod membership;

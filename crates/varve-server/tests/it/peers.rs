@@ -1,8 +1,10 @@
 //! Nodes that speak with each other: who is one, and which.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use tokio::sync::Notify;
 use varve_api::error::Reason;
 use varve_api::v1;
 use varve_env::disk::FaultyDisk;
-use varve_env::net::{Network, TcpNetwork};
+use varve_env::net::{BoxStream, Listener, Network, TcpNetwork};
 use varve_env::{Env, SeededEntropy};
 use varve_gossip::{MemoryNetwork, Tags};
 use varve_net::{
@@ -174,6 +176,15 @@ async fn a_clients_certificate_never_speaks_raft() {
 
 /// Three nodes that are secured, with gossip's double.
 pub(crate) async fn three(certificates: &Certificates) -> BTreeMap<usize, Node> {
+    three_over(certificates, Arc::new(TcpNetwork), Duration::from_secs(3600)).await
+}
+
+/// The same over a network, whose connections live so long.
+async fn three_over(
+    certificates: &Certificates,
+    network: Arc<dyn Network>,
+    age_max: Duration,
+) -> BTreeMap<usize, Node> {
     let gossip = MemoryNetwork::new();
     let mut nodes = BTreeMap::new();
     for number in 1..=3_usize {
@@ -188,18 +199,16 @@ pub(crate) async fn three(certificates: &Certificates) -> BTreeMap<usize, Node> 
             ..config()
         };
         certificates.secure(&mut settings);
-        let env: Env = env_on(&FaultyDisk::new(number as u64));
+        settings.security.as_mut().unwrap().connection_age_max = age_max;
+        let env = Env { network: Arc::clone(&network), ..env_on(&FaultyDisk::new(number as u64)) };
         nodes.insert(number, within(Node::start(env, settings)).await.unwrap());
     }
     nodes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_speak_through_tls_and_hand_calls_on_in_their_callers_name() {
-    let certificates = Certificates::new();
-    let nodes = three(&certificates).await;
-    let root = certificates.client("root");
-    let mut admin = cluster(&nodes[&1], root.clone()).await;
+/// A topic of three partitions that has all its replicas.
+async fn whole_topic(node: &Node, files: TlsFiles) {
+    let admin = cluster(node, files).await;
     let create = v1::CreateTopicRequest { name: TOPIC.to_owned(), partitions: 3, ..Default::default() };
     until(async || {
         drop(admin.clone().create_topic(create.clone()).await);
@@ -212,6 +221,15 @@ async fn three_nodes_speak_through_tls_and_hand_calls_on_in_their_callers_name()
         (is_whole, "the topic has three replicas")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_speak_through_tls_and_hand_calls_on_in_their_callers_name() {
+    let certificates = Certificates::new();
+    let nodes = three(&certificates).await;
+    let root = certificates.client("root");
+    whole_topic(&nodes[&1], root.clone()).await;
+    let mut admin = cluster(&nodes[&1], root.clone()).await;
     let (writer, nobody) = (certificates.client("writer"), certificates.client("nobody"));
     let mut taken = 0;
     for node in nodes.values() {
@@ -232,4 +250,50 @@ async fn three_nodes_speak_through_tls_and_hand_calls_on_in_their_callers_name()
     }
     assert!(tails <= 9);
     drop(within(admin.get_cluster_health(v1::GetClusterHealthRequest {})).await.unwrap());
+}
+
+/// Counts the connections that nodes make to each other.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl Network for Counting {
+    fn bind(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        TcpNetwork.bind(addr)
+    }
+
+    fn connect(&self, host_port: String) -> BoxFuture<'_, io::Result<BoxStream>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move { TcpNetwork.connect(host_port).await })
+    }
+}
+
+/// Certificates are looked at again, and nobody who writes notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn replication_goes_on_while_connections_between_nodes_end_by_age() {
+    let certificates = Certificates::new();
+    let network = Arc::new(Counting::default());
+    let nodes = three_over(&certificates, network.clone(), Duration::from_millis(500)).await;
+    let root = certificates.client("root");
+    whole_topic(&nodes[&1], root.clone()).await;
+    let made_before = network.0.load(Ordering::Relaxed);
+    // The client's connection is too old before long as well.
+    let (mut written, mut made) = (0_u64, 0);
+    until(async || {
+        let mut log = log(&nodes[&1], root.clone()).await;
+        if log.produce(values(&["x"])).await.is_ok() {
+            written += 1;
+        }
+        made = network.0.load(Ordering::Relaxed) - made_before;
+        (written >= 20 && made >= 30, "all connections were made anew several times, and records written")
+    })
+    .await;
+    for node in nodes.values() {
+        until(async || {
+            let tail = v1::GetTailRequest { topic: TOPIC.to_owned(), ..Default::default() };
+            let tail = log(node, root.clone()).await.get_tail(tail).await;
+            let has_all = tail.is_ok_and(|tail| tail.into_inner().high_watermark >= written);
+            (has_all, "every node has all that was acknowledged")
+        })
+        .await;
+    }
 }
