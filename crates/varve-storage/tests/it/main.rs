@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod basics;
+mod deletions;
 mod directory;
-mod faults;
 mod fixtures;
+mod full_disks;
 mod harness;
 mod model;
+mod power_cuts;
+mod rot;
 mod threads;
 mod trouble;
 mod verifying;
