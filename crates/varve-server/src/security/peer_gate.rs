@@ -123,8 +123,11 @@ impl PeerGate for Gate {
     fn admit(&self, node: u64) -> BoxFuture<'_, Result<(), String>> {
         async move {
             match self.roll.0.get() {
-                Some(metadata) => self.look_well(node, metadata, ADMISSION_PATIENCE).await.map(drop),
-                None => self.look(node).map(drop),
+                // While there is no leader nobody can be asked, and what is to be heard may be the votes for one.
+                Some(metadata) if metadata.progress().leader.is_some() => {
+                    self.look_well(node, metadata, ADMISSION_PATIENCE).await.map(drop)
+                }
+                _ => self.look(node).map(drop),
             }
         }
         .boxed()
