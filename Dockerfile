@@ -3,32 +3,41 @@
 #
 #   docker build -t varve --build-arg REVISION=$(git rev-parse --short=12 HEAD) .
 #   docker run --rm varve version
+#
+# With programs that are built already, in DIR/image/amd64/usr/local/bin/varve and so on for each platform (.ci/package lays them so),
+# nothing is compiled:
+#
+#   docker buildx build --build-context build=DIR --platform linux/amd64,linux/arm64 .
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-# The C parts (zstd, ring) need a compiler, which the image for Rust brings.
+# Linked with musl, which loads nothing on the machine (docs/adr/0010-static-by-musl.md). The C parts (zstd, ring, mimalloc) need its compiler.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends musl-tools \
+    && rm -rf /var/lib/apt/lists/* \
+    && rustup target add "$(uname -m)-unknown-linux-musl"
 COPY . .
 ARG REVISION=
-# The C library is linked in, and with it its resolver: that of 2.34 and later reads /etc/hosts and asks DNS by itself. The target
-# is named so that the compiler's own helpers, which run here, are not built like that.
+ARG TARGETARCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
-    target="$(rustc --print host-tuple)" \
-    && BUILT_FROM_COMMIT="$REVISION" RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
-       cargo build --release --locked --package varve --target "$target" \
-    && install -D "target/$target/release/varve" /image/usr/local/bin/varve \
-    && install -d /image/etc/varve /image/var/lib/varve
+    target="$(uname -m)-unknown-linux-musl" \
+    && BUILT_FROM_COMMIT="$REVISION" cargo build --release --locked --package varve --target "$target" \
+    && install -D "target/$target/release/varve" "/image/$TARGETARCH/usr/local/bin/varve" \
+    && install -d "/image/$TARGETARCH/etc/varve" "/image/$TARGETARCH/var/lib/varve"
 
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG TARGETARCH
 LABEL org.opencontainers.image.title="varve" \
       org.opencontainers.image.description="A distributed commit log, replicated over nodes and served over gRPC" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 # Volumes that are made for these directories belong to who runs here.
-COPY --from=build --chown=65532:65532 /image /
+COPY --from=build --chown=65532:65532 /image/$TARGETARCH /
 ENV PATH=/usr/local/bin \
     VARVE_DATA_DIR=/var/lib/varve/data
 # By number, so that Kubernetes can tell that it is not root.

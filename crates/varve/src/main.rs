@@ -29,6 +29,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Musl's own allocator takes one caller at a time, and gives large blocks back to the system each time.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match commands::run(cli) {
