@@ -12,6 +12,8 @@ mod escape;
 mod failure;
 mod interrupt;
 mod logging;
+#[cfg(test)]
+mod man;
 mod output;
 mod process;
 mod profile;
