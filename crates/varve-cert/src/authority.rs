@@ -164,6 +164,16 @@ impl Authority {
         self.issue(request.params()?, request.validity, now)
     }
 
+    /// Whether it has signed a certificate (DER).
+    #[must_use]
+    pub fn has_signed(&self, certificate: &[u8]) -> bool {
+        let (Ok(certificate), Ok(signer)) = (parse(certificate), parse(&self.certificate_der)) else {
+            return false;
+        };
+        certificate.issuer() == signer.subject()
+            && certificate.verify_signature(Some(signer.public_key())).is_ok()
+    }
+
     /// Signs a list of revocations, as PEM.
     pub(crate) fn sign_list(
         &self,

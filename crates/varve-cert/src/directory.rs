@@ -3,8 +3,11 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::authority::{Authority, AuthorityError};
+use crate::describe::Description;
+use crate::inspect::certificates;
 use crate::issue::{Issued, PrivateKeyPem};
 use crate::revocations::{RevocationError, Revocations};
 
@@ -66,6 +69,14 @@ pub enum DirectoryError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A certificate is there, and cannot be used.
+    #[error("{path} is there, and cannot be used: {why}")]
+    Unusable {
+        /// The certificate.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -184,6 +195,54 @@ impl CertificateDir {
         };
         write_pair(&written, &issued.certificate_pem, &issued.key, existing)?;
         Ok(written)
+    }
+
+    /// Writes the authority's certificate alone, for whoever is to trust it. Where it lies there already that is well.
+    ///
+    /// # Errors
+    ///
+    /// Another one is there, or it cannot be written.
+    pub fn write_trust(&self, authority: &Authority, existing: Existing) -> Result<PathBuf, DirectoryError> {
+        let path = self.file(AUTHORITY_FILE);
+        if !read(&path).is_ok_and(|there| there == authority.certificate_pem()) {
+            write(&path, authority.certificate_pem().as_bytes(), PUBLIC, existing)?;
+        }
+        Ok(path)
+    }
+
+    /// Looks for what was issued under this name: `None` where there is no certificate.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be used: it is no certificate, another authority's, no longer good, or its key is not there.
+    pub fn issued(
+        &self,
+        name: &str,
+        authority: &Authority,
+        now: SystemTime,
+    ) -> Result<Option<Description>, DirectoryError> {
+        let (path, key) = (self.file(&format!("{name}.pem")), self.file(&format!("{name}-key.pem")));
+        let unusable = |why: String| DirectoryError::Unusable { path: path.clone(), why };
+        let pem = match read(&path) {
+            Ok(pem) => pem,
+            Err(DirectoryError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let chain = certificates(&pem).map_err(|error| unusable(error.to_string()))?;
+        let leaf = chain.first().ok_or_else(|| unusable("there is no certificate in it".to_owned()))?;
+        let described = Description::of(leaf, now).map_err(|error| unusable(error.to_string()))?;
+        if !authority.has_signed(leaf) {
+            return Err(unusable("another authority has signed it".to_owned()));
+        }
+        if let Some(finding) = described.findings.iter().find(|finding| !finding.is_warning()) {
+            return Err(unusable(finding.to_string()));
+        }
+        if !key.is_file() {
+            return Err(unusable(format!("its key {} is not there", key.display())));
+        }
+        Ok(Some(described))
     }
 
     /// Reads what the authority revoked; nothing where there is no list yet.

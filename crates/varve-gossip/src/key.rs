@@ -72,11 +72,7 @@ impl GossipKey {
     ///
     /// The file exists already, or cannot be written.
     pub fn write_file(&self, path: &Path) -> Result<(), GossipKeyError> {
-        let failed = |source| GossipKeyError::Write { path: path.to_owned(), source };
-        let mut line = self.to_base64();
-        line.push('\n');
-        let mut file = create_private(path).map_err(failed)?;
-        file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+        write_lines(path, [self])
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -129,6 +125,15 @@ impl GossipKeyRing {
         let mut keys = keys.collect::<Result<Vec<_>, _>>()?.into_iter();
         let primary = keys.next().ok_or_else(|| GossipKeyError::NoKey { path: path.to_owned() })?;
         keys.try_fold(Self::from(primary), Self::with_secondary)
+    }
+
+    /// Writes the keys to a new file that only its owner may read (mode 0600).
+    ///
+    /// # Errors
+    ///
+    /// The file exists already, or cannot be written.
+    pub fn write_file(&self, path: &Path) -> Result<(), GossipKeyError> {
+        write_lines(path, std::iter::once(&self.primary).chain(&self.others))
     }
 
     /// Adds a key that messages are also understood with.
@@ -219,6 +224,17 @@ pub enum GossipKeyError {
         /// What the operating system said.
         source: io::Error,
     },
+}
+
+fn write_lines<'a>(path: &Path, keys: impl IntoIterator<Item = &'a GossipKey>) -> Result<(), GossipKeyError> {
+    let failed = |source| GossipKeyError::Write { path: path.to_owned(), source };
+    let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX as usize));
+    for key in keys {
+        text.push_str(&key.to_base64());
+        text.push('\n');
+    }
+    let mut file = create_private(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 #[cfg(unix)]

@@ -80,6 +80,9 @@ fn directory_failure(error: &DirectoryError) -> Failure {
             let message = format!("{} may be read by others (mode {mode:04o})", path.display());
             Failure::usage(message).hint(format!("run `chmod 600 {}`", path.display()))
         }
+        DirectoryError::Unusable { .. } => {
+            Failure::new(Exit::Precondition, error.to_string()).hint("--force replaces it")
+        }
         DirectoryError::Reserved { .. } => Failure::usage(error.to_string()),
         DirectoryError::Authority { .. } | DirectoryError::Revocations { .. } => {
             Failure::new(Exit::Precondition, error.to_string())

@@ -100,6 +100,53 @@ fn nothing_is_written_over_unless_asked() {
 }
 
 #[test]
+fn what_is_given_away_lies_apart_from_the_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let certs = authority(dir.path());
+    let out = dir.path().join("node-1");
+    let out = out.to_str().unwrap();
+    let read = |name: &str| std::fs::read_to_string(format!("{out}/{name}")).unwrap();
+    let issue = ["cert", "issue", "--dir", &certs, "--out", out, "--if-missing"];
+    let server = [&issue[..], &["--server", "node-1"]].concat();
+    let client = [&issue[..], &["--client", "alice"]].concat();
+    run(&mut varve(&client)).ok();
+    assert!(!Path::new(&format!("{out}/gossip.key")).exists(), "clients have no part in gossip");
+    run(&mut varve(&server)).ok();
+    let mut names: Vec<_> = std::fs::read_dir(out)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["alice-key.pem", "alice.pem", "ca.pem", "gossip.key", "node-1-key.pem", "node-1.pem"]);
+    for name in ["ca.pem", "gossip.key"] {
+        assert_eq!(read(name), std::fs::read_to_string(format!("{certs}/{name}")).unwrap());
+    }
+    assert_eq!((mode(Path::new(out)), mode(Path::new(&format!("{out}/gossip.key")))), (0o700, 0o600));
+    let (node, alice) = (read("node-1.pem"), read("alice.pem"));
+    let again = run(&mut varve(&server)).ok();
+    assert!(again.stderr.contains("kept node-1: node node-1 of cluster varve, until "), "{}", again.stderr);
+    assert_eq!(read("node-1.pem"), node);
+    // What was interrupted is made whole.
+    std::fs::remove_file(format!("{out}/node-1.pem")).unwrap();
+    run(&mut varve(&server)).ok();
+    assert_ne!(read("node-1.pem"), node);
+    let missing = format!("{out}/alice-key.pem");
+    std::fs::remove_file(&missing).unwrap();
+    run(&mut varve(&client)).fails(6, "alice-key.pem is not there");
+
+    let kept = run(&mut varve(&["cert", "init", "--dir", &certs, "--if-missing"])).ok();
+    assert!(kept.stderr.contains("kept the authority"), "{}", kept.stderr);
+    run(&mut varve(&client)).fails(6, "alice-key.pem is not there");
+    run(&mut varve(&["cert", "init", "--dir", &certs, "--force"])).ok();
+    run(&mut varve(&client)).fails(6, "ca.pem exists already");
+    std::fs::remove_file(format!("{out}/ca.pem")).unwrap();
+    run(&mut varve(&client)).fails(6, "another authority has signed it");
+    assert_eq!(read("alice.pem"), alice);
+    run(&mut varve(&["cert", "issue", "--dir", &certs, "--out", out, "--client", "alice", "--force"])).ok();
+    run(&mut varve(&client)).ok();
+}
+
+#[test]
 fn mistakes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let certs = authority(dir.path());
