@@ -27,10 +27,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const INCOMING_MAX: usize = 64;
 
 /// What each message begins with here: a tag, the cipher, the length of what is encrypted (big endian).
-const HEADER_BYTES: usize = 6;
+pub(crate) const HEADER_BYTES: usize = 6;
 
 /// The tag of an encrypted message.
-const ENCRYPTED_TAG: u8 = 15;
+pub(crate) const ENCRYPTED_TAG: u8 = 15;
 
 /// TCP for gossip.
 pub(crate) struct GuardedTcp {
@@ -234,7 +234,7 @@ impl ProtoReader for GuardedReader {
 }
 
 /// Refuses a header as soon as what came of it cannot be one of an encrypted message of a bounded length.
-fn check(header: &[u8]) -> io::Result<()> {
+pub(crate) fn check(header: &[u8]) -> io::Result<()> {
     let refuse = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     if header.first().is_some_and(|tag| *tag != ENCRYPTED_TAG) {
         return refuse("gossip: a peer's message is not encrypted");

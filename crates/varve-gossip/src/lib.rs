@@ -21,6 +21,8 @@ mod key;
 mod member;
 mod membership;
 mod memory;
+#[cfg(any(test, feature = "fuzzing"))]
+mod messages_fuzzing;
 mod roster;
 mod rotation;
 mod settings;
@@ -33,3 +35,9 @@ pub use member::{Member, MemberStatus};
 pub use membership::{Membership, SetTagsError, addrs_to_keep};
 pub use memory::{MemoryMembership, MemoryNetwork};
 pub use tags::{TAG_OVERHEAD_BYTES, TAGS_BYTES_MAX, Tags, TagsError};
+
+/// For the fuzz targets alone.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing {
+    pub use crate::messages_fuzzing::gossip_messages;
+}

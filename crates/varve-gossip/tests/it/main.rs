@@ -3,4 +3,6 @@
 
 mod hostile;
 mod membership;
+#[cfg(target_os = "linux")]
+mod replay;
 mod support;
