@@ -17,9 +17,9 @@ import yaml
 
 # Settings of the server that the chart makes itself, so that nobody else says them.
 OF_THE_CHART = {
-    "config-file", "data-dir", "bootstrap", "node-name", "bind-addr", "rpc-port", "advertise-addr", "start-join-addrs",
-    "gossip-key-file", "rack", "server-tls-cert-file", "server-tls-key-file", "server-tls-ca-file", "peer-tls-cert-file",
-    "peer-tls-key-file", "peer-tls-ca-file", "tls-crl-file", "acl-policy-file", "acl-model-file",
+    "config-file", "data-dir", "bootstrap", "node-name", "bind-addr", "rpc-port", "advertise-addr", "gossip-advertise-addr",
+    "start-join-addrs", "gossip-key-file", "rack", "server-tls-cert-file", "server-tls-key-file", "server-tls-ca-file",
+    "peer-tls-cert-file", "peer-tls-key-file", "peer-tls-ca-file", "tls-crl-file", "acl-policy-file", "acl-model-file",
     "insecure-serve-beyond-loopback", "ops-addr",
 }
 # Variables of other commands than the server, which it passes over.

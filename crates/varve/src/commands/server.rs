@@ -182,7 +182,9 @@ fn discovery(config: &ServerConfig) -> Result<Discovery, Failure> {
     // lead anywhere yet while the node starts.
     let told = config.advertise_addr.as_deref().and_then(|addr| addr.parse::<SocketAddr>().ok());
     Ok(Discovery::Gossip(Box::new(GossipSettings {
-        advertise_addr: told.map(|told| SocketAddr::new(told.ip(), config.gossip_addr.port())),
+        advertise_addr: config
+            .gossip_advertise_addr
+            .or_else(|| told.map(|told| SocketAddr::new(told.ip(), config.gossip_addr.port()))),
         start_join_addrs: config.start_join_addrs.clone(),
         key_file: Some(file.clone()),
         ..GossipSettings::new(config.gossip_addr, keys)
@@ -254,7 +256,7 @@ fn start_failure(data_dir: &Path, error: &StartError) -> Failure {
         StartError::Gossip(GossipStartError::NoAddress) => {
             let message = "there is no address to tell the other nodes, since gossip listens on all of them";
             Failure::usage(message)
-                .hint("give one with --advertise-addr IP:PORT, or a single one with --bind-addr")
+                .hint("give one with --gossip-advertise-addr IP, or with --advertise-addr IP:PORT, or a single one with --bind-addr")
         }
         StartError::Removed { .. } => Failure::new(Exit::Removed, error.to_string()),
         StartError::Fatal(fatal) => fatal_failure(fatal),

@@ -30,6 +30,7 @@ pub(crate) const NODE_NAME: &str = "node-name";
 pub(crate) const BIND_ADDR: &str = "bind-addr";
 pub(crate) const RPC_PORT: &str = "rpc-port";
 pub(crate) const ADVERTISE_ADDR: &str = "advertise-addr";
+pub(crate) const GOSSIP_ADVERTISE_ADDR: &str = "gossip-advertise-addr";
 pub(crate) const START_JOIN_ADDRS: &str = "start-join-addrs";
 pub(crate) const GOSSIP_KEY_FILE: &str = "gossip-key-file";
 pub(crate) const RACK: &str = "rack";
@@ -90,6 +91,12 @@ pub(crate) const KEYS: &[Key] = &[
         "HOST:PORT",
         "",
         "Address that clients and other nodes are told [default: the one served on]",
+    ),
+    key(
+        GOSSIP_ADVERTISE_ADDR,
+        "IP[:PORT]",
+        "",
+        "Address that other nodes are told for gossip [default: the IP of advertise-addr where it is one, else of bind-addr; port: that of bind-addr]",
     ),
     list(
         START_JOIN_ADDRS,

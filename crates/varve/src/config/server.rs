@@ -49,6 +49,8 @@ pub(crate) struct ServerConfig {
     pub(crate) rpc_addr: SocketAddr,
     /// The address that clients are told, if it is another.
     pub(crate) advertise_addr: Option<String>,
+    /// What other nodes are told for gossip; port 0 stands for the one that is listened on.
+    pub(crate) gossip_advertise_addr: Option<SocketAddr>,
     /// Where gossip listens.
     pub(crate) gossip_addr: SocketAddr,
     /// Gossip addresses of nodes whose cluster is to be joined.
@@ -123,6 +125,7 @@ impl ServerConfig {
                 get.required(key::RPC_PORT, |text| parsed(text, "no port: write a number from 0 to 65535"))?,
             ),
             advertise_addr: get.or_default(key::ADVERTISE_ADDR, host_port)?,
+            gossip_advertise_addr: get.or_default(key::GOSSIP_ADVERTISE_ADDR, told_addr)?,
             gossip_addr,
             start_join_addrs: get.or_default(key::START_JOIN_ADDRS, host_ports)?.unwrap_or_default(),
             gossip_key_file: get.path(key::GOSSIP_KEY_FILE)?,
@@ -271,12 +274,26 @@ fn switch(text: &str) -> Result<bool, String> {
 
 /// `bind-addr`, which may stand without a port.
 fn bind_addr(text: &str) -> Result<SocketAddr, String> {
+    ip_with_port(text, GOSSIP_PORT)
+}
+
+/// `gossip-advertise-addr`, which may stand without a port, and names one machine.
+fn told_addr(text: &str) -> Result<SocketAddr, String> {
+    match ip_with_port(text, 0)? {
+        addr if addr.ip().is_unspecified() => {
+            Err(format!("{text:?} is every address of this machine: write the one at which others reach it"))
+        }
+        addr => Ok(addr),
+    }
+}
+
+fn ip_with_port(text: &str, port: u16) -> Result<SocketAddr, String> {
     let text = match text.strip_prefix("localhost") {
         Some(rest) => &format!("127.0.0.1{rest}"),
         None => text,
     };
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let on_default_port = bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, GOSSIP_PORT));
+    let on_default_port = bare.parse().map(|ip: IpAddr| SocketAddr::new(ip, port));
     on_default_port
         .or_else(|_| text.parse())
         .map_err(|_| format!("{text:?} is no address: write IP:PORT, as in 127.0.0.1:8401"))
@@ -485,6 +502,20 @@ mod tests {
         assert_eq!(addr("::1"), Ok("[::1]:8401".into()));
         assert_eq!(addr("[::1]:7"), Ok("[::1]:7".into()));
         assert_eq!(addr("0.0.0.0:0"), Ok("0.0.0.0:0".into()));
+    }
+
+    #[test]
+    fn for_gossip_others_are_told_one_address() {
+        let told = |addr: &str| {
+            let flags = [("data-dir", "/tmp/v"), ("bind-addr", "0.0.0.0"), ("gossip-advertise-addr", addr)];
+            load(&flags, &[]).map(|config| config.gossip_advertise_addr.map(|addr| addr.to_string()))
+        };
+        assert_eq!(told("10.0.0.7"), Ok(Some("10.0.0.7:0".into())), "the port that is listened on");
+        assert_eq!(told("10.0.0.7:7"), Ok(Some("10.0.0.7:7".into())));
+        assert_eq!(told("[fd00::7]:7"), Ok(Some("[fd00::7]:7".into())));
+        for wrong in ["0.0.0.0", "[::]:7", "example.org", ""] {
+            assert!(told(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

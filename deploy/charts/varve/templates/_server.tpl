@@ -25,6 +25,9 @@ container and no shell has to work it out.
 - name: VARVE_BIND_ADDR
   # Others are told this one by gossip, and by name for gRPC: the name outlives the address. Gossip's port is 8401.
   value: $(POD_IP)
+- name: VARVE_GOSSIP_ADVERTISE_ADDR
+  # Also where the address for gRPC leads in from outside, which gossip does not.
+  value: $(POD_IP)
 - name: VARVE_RPC_PORT
   value: "8400"
 {{- if not (and .Values.externalAccess.enabled .Values.externalAccess.addresses) }}
