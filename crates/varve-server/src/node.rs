@@ -264,7 +264,7 @@ impl Node {
             },
         );
         tasks.spawn(condition.clone().watch_over(view.clone(), topics.clone()).boxed());
-        tasks.spawn(catch_up(condition.clone(), &topics).boxed());
+        tasks.spawn(catch_up(condition.clone(), topics.clone()).boxed());
         let debug = grpc::DebugApi {
             shared: shared.clone(),
             data_dir: config.data_dir.clone(),

@@ -17,6 +17,8 @@ use tokio_util::sync::PollSemaphore;
 use tonic::Status;
 use tonic::body::Body;
 
+use varve_api::limits::MESSAGE_BYTES_MAX;
+
 use crate::limits::ARRIVAL_TIMEOUT;
 
 /// What stands before each message: whether it is compressed, and its length.
@@ -99,7 +101,9 @@ impl<B> Arriving<B> {
             let message = bytes.get_u32() as usize;
             let (end, there) = (HEAD_BYTES - head.len() + message, self.waiting.len() - whole);
             if end > there {
-                let begun = Piece { len: there, room: message, left: end - there };
+                // One that is larger than any may be is refused by its head: for that no room is kept from others.
+                let room = if message > MESSAGE_BYTES_MAX { 0 } else { message };
+                let begun = Piece { len: there, room, left: end - there };
                 return Some(if whole == 0 { begun } else { Piece { len: whole, room: whole, left: 0 } });
             }
             whole += end;
@@ -234,6 +238,15 @@ mod tests {
             drop(body);
             assert_eq!(room.available_permits(), 64);
         }
+    }
+
+    #[test]
+    fn a_claim_that_is_refused_anyway_keeps_no_room_from_others() {
+        let room = Arc::new(Semaphore::new(100));
+        let (feed, mut body) = arriving(&room, 100);
+        feed.send(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1])).unwrap();
+        assert_eq!(now(&mut body).unwrap().len(), 6);
+        assert_eq!(room.available_permits(), 100);
     }
 
     #[test]

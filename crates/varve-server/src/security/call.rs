@@ -104,7 +104,11 @@ impl Call {
         };
         if owner.is_empty() {
             let admin = subject.authorizer.decide(&subject.name, Object::Cluster, Action::Admin).await;
-            return Ok(Some(Claim { subject: Arc::clone(&subject.name), take_over: admin.allowed }));
+            return Ok(Some(Claim {
+                subject: Arc::clone(&subject.name),
+                take_over: admin.allowed,
+                is_given: false,
+            }));
         }
         subject.authorize(Action::Admin, Object::Cluster).await?;
         if owner.len() > SUBJECT_BYTES_MAX || owner.chars().any(char::is_control) {
@@ -113,7 +117,7 @@ impl Call {
                 format!("a subject has {SUBJECT_BYTES_MAX} bytes at most, and no control characters"),
             ));
         }
-        Ok(Some(Claim { subject: owner.into(), take_over: true }))
+        Ok(Some(Claim { subject: owner.into(), take_over: true, is_given: true }))
     }
 
     /// The refusal of a producer's name that belongs to somebody else.

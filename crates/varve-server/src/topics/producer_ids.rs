@@ -16,6 +16,8 @@ pub(crate) struct Claim {
     pub(crate) subject: Arc<str>,
     /// Whether it may be taken from whoever has it.
     pub(crate) take_over: bool,
+    /// The caller has named the subject.
+    pub(crate) is_given: bool,
 }
 
 /// A named producer that gets no identity.
@@ -54,9 +56,10 @@ impl ProducerIds {
     ) -> Result<ProducerIdentity, NamedError> {
         let name = name.to_owned();
         let command = match claim {
-            Some(Claim { subject, take_over }) if self.view.all_know_owners() => {
+            Some(Claim { subject, take_over, .. }) if self.view.all_know_owners() => {
                 Command::ClaimProducer { name, subject: subject.to_string(), take_over: *take_over }
             }
+            Some(Claim { is_given: true, .. }) => return Err(NamedError::Failed(owners_unknown())),
             _ => Command::InitProducer { name },
         };
         match self.view.metadata.propose(command).await.map_err(command_error)? {
@@ -98,6 +101,14 @@ impl ProducerIds {
     async fn propose(&self, command: Command) -> Result<Response, ApiError> {
         self.view.metadata.propose(command).await.map_err(command_error)?.map_err(metadata_error)
     }
+}
+
+/// Nothing was done: to begin a new life of the producer without its owner is not what was asked for.
+fn owners_unknown() -> ApiError {
+    ApiError::new(
+        Reason::NoLeader,
+        "not every node is known to know owners of producers' names: some run the version before, or were not heard of yet; try again once all do",
+    )
 }
 
 fn unexpected() -> ApiError {
