@@ -64,7 +64,8 @@ pub struct NodeConfig {
     pub record_bytes_max: usize,
     /// How often retention is looked after.
     pub retention_interval: Duration,
-    /// Bytes of all batches that are not yet answered, of all callers together.
+    /// Bytes of all batches that are not yet answered, of all callers together. Streams whose batches may be handed on have half of
+    /// it at most.
     pub produce_bytes_in_flight_max: usize,
     /// How long a stopping node waits for the calls under way.
     pub drain_timeout: Duration,
@@ -206,9 +207,14 @@ impl NodeConfig {
         let record_max = RECORD_BYTES_SETTING_MAX as u64;
         check_range("record-bytes-max", self.record_bytes_max as u64, 1, record_max)?;
         check_range("segment-bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
-        // A single batch of the largest size must always get through.
+        // A single batch of the largest size must always get through, also with the half for what may be handed on.
         let in_flight = self.produce_bytes_in_flight_max as u64;
-        check_range("produce-bytes-in-flight-max", in_flight, BATCH_BYTES_MAX as u64, u64::from(u32::MAX))?;
+        check_range(
+            "produce-bytes-in-flight-max",
+            in_flight,
+            2 * BATCH_BYTES_MAX as u64,
+            u64::from(u32::MAX),
+        )?;
         check_range("retention-interval", self.retention_interval.as_millis() as u64, 1, u64::MAX)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `admission`: how many single appends may be on their way in; `arriving`: how many in streams.
 //! - `intake`: a produce request as a batch for a partition; `pipeline`: many of them in one stream.
+//!   `in_flight`: how much of both may be without an answer.
 //! - `session`: a read, from a start to its bounds; `follow`: one that is streamed; `read_ahead`: how much they all hold.
 //! - `route`: which node serves a call; `relay`: a produce stream handed on.
 //! - `servers`: who is there, as it changes; `describe`, `health_report`, `lagging`: what is told of topics and the cluster.
@@ -20,6 +21,7 @@ mod door;
 mod follow;
 mod health;
 mod health_report;
+mod in_flight;
 mod intake;
 mod lagging;
 mod log_service;
@@ -36,13 +38,11 @@ pub(crate) use connection::GrpcConnection;
 pub(crate) use debug_service::DebugApi;
 pub(crate) use door::{Door, InitRequests};
 pub(crate) use health::Health;
+pub(crate) use in_flight::InFlight;
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use servers::Servers;
 pub(crate) use workshop::Workshop;
 
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::layer::util::{Identity, Stack};
@@ -80,7 +80,7 @@ pub(crate) struct Shared {
     pub(crate) forwarder: Forwarder,
     pub(crate) drain: Drain,
     /// Bytes of batches of all callers that are not yet answered.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) room: InFlight,
     /// What consume streams have read ahead.
     pub(crate) read_ahead: ReadAhead,
     /// The streams that are open.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -242,7 +242,7 @@ impl Node {
             view: view.clone(),
             forwarder,
             drain: drain.clone(),
-            room: Arc::new(Semaphore::new(config.produce_bytes_in_flight_max)),
+            room: grpc::InFlight::new(config.produce_bytes_in_flight_max),
             read_ahead: grpc::ReadAhead::default(),
             streams: streams.clone(),
             calls,
@@ -258,8 +258,7 @@ impl Node {
                 topics: topics.clone(),
                 streams,
                 lags,
-                room: Arc::clone(&shared.room),
-                room_bytes: config.produce_bytes_in_flight_max,
+                room: shared.room.clone(),
                 topics_max: config.metrics_topics_max,
             },
         );

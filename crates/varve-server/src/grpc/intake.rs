@@ -93,7 +93,7 @@ impl Intake {
     ) -> Result<v1::ProduceResponse, ApiError> {
         // A caller that waits for nobody else is told at once, rather than kept waiting with its batch in memory: before it is
         // looked at, for which many may have to wait.
-        let Ok(_room) = Arc::clone(&shared.room).try_acquire_many_owned(held_bytes(&request)) else {
+        let Some(_room) = shared.room.try_admit(held_bytes(&request)) else {
             return Err(overloaded("produce-bytes-in-flight", "too many batches wait to be written"));
         };
         let prepared = self.prepare(call, request).await?;

@@ -19,6 +19,7 @@ use varve_record::{NodeId, PartitionId};
 use varve_replica::Pending;
 
 use super::Shared;
+use super::in_flight::Admitted;
 use super::intake::{BatchSize, Intake, Prepared};
 use super::relay::{self, Relay, Relayed};
 use super::route::{Away, Errand, Place, Route};
@@ -99,7 +100,7 @@ struct Held {
     /// Until its answer is taken.
     place: OwnedSemaphorePermit,
     /// Until it is decided.
-    _bytes: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    _bytes: Option<(OwnedSemaphorePermit, Admitted)>,
 }
 
 struct Reader {
@@ -185,11 +186,11 @@ impl Reader {
     async fn hand_on(
         &mut self,
         batch: v1::ProduceRequest,
-    ) -> Result<(Outcome, (OwnedSemaphorePermit, OwnedSemaphorePermit)), ApiError> {
+    ) -> Result<(Outcome, (OwnedSemaphorePermit, Admitted)), ApiError> {
         let prepared = self.intake.prepare(&self.call, batch).await?;
         let of_stream = Arc::clone(&self.stream_room).acquire_many_owned(prepared.bytes).await;
-        let of_server = Arc::clone(&self.shared.room).acquire_many_owned(prepared.bytes).await;
-        let (Ok(of_stream), Ok(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
+        let of_server = self.shared.room.admit(prepared.bytes, self.call.may_forward()).await;
+        let (Ok(of_stream), Some(of_server)) = (of_stream, of_server) else { return Err(Drain::error()) };
         let Place { topic, number } = prepared.place.clone();
         let outcome = match self.leader_of(&topic, number).await? {
             Route::Here(partition) => {

@@ -1,9 +1,7 @@
 //! What is read off the node when somebody asks for its metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::Semaphore;
 use varve_gossip::MemberStatus;
 use varve_net::{ConnectionStats, MuxLimits, Protocol, Refusal};
 use varve_replica::Partition;
@@ -16,6 +14,7 @@ use super::{Lags, OpenStreams, SpaceWatch, Traffic};
 use crate::BuildInfo;
 use crate::cluster::ClusterView;
 use crate::condition::Condition;
+use crate::grpc::InFlight;
 use crate::http::OpsConnections;
 use crate::security::Security;
 use crate::topics::{Slot, Topic, Topics};
@@ -104,14 +103,13 @@ pub(crate) struct Cluster {
     pub(crate) topics: Topics,
     pub(crate) streams: OpenStreams,
     pub(crate) lags: Lags,
-    pub(crate) room: Arc<Semaphore>,
-    pub(crate) room_bytes: usize,
+    pub(crate) room: InFlight,
     pub(crate) topics_max: usize,
 }
 
 /// Has that told.
 pub(crate) fn register_cluster(telemetry: &Telemetry, cluster: Cluster) {
-    let Cluster { view, topics, streams, lags, room, room_bytes, topics_max } = cluster;
+    let Cluster { view, topics, streams, lags, room, topics_max } = cluster;
     totals(telemetry, topics.traffic());
     by_topic(telemetry, &topics, topics_max);
     consensus(telemetry, &view, &topics);
@@ -141,10 +139,9 @@ pub(crate) fn register_cluster(telemetry: &Telemetry, cluster: Cluster) {
             tell(lag.seconds, &follower_labels(&lag));
         }
     });
-    telemetry.observe(&c::IN_FLIGHT, move |tell| {
-        tell(room_bytes.saturating_sub(room.available_permits()) as f64, &[]);
-    });
-    telemetry.observe(&c::IN_FLIGHT_LIMIT, move |tell| tell(room_bytes as f64, &[]));
+    let limit = room.limit();
+    telemetry.observe(&c::IN_FLIGHT, move |tell| tell(room.used() as f64, &[]));
+    telemetry.observe(&c::IN_FLIGHT_LIMIT, move |tell| tell(limit as f64, &[]));
     let full = view.clone();
     telemetry
         .observe(&c::DISK_FULL, move |tell| tell(f64::from(u8::from(full.metadata.is_disk_full())), &[]));

@@ -15,6 +15,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use varve_api::error::{ApiError, Reason, meta};
+use varve_api::headers;
 use varve_api::limits::MESSAGE_BYTES_MAX;
 use varve_api::v1;
 use varve_api::v1::cluster_service_client::ClusterServiceClient;
@@ -24,23 +25,23 @@ use varve_server::{Node, STREAM_BYTES_ARRIVING_MAX, STREAM_BYTES_IN_FLIGHT_MAX, 
 
 use crate::gate::Gate;
 use crate::support::{SOON, TOPIC, batch, config, connect, encoded, refused, values, within};
+use crate::test_cluster::TestCluster;
 
 const MIB: usize = 1024 * 1024;
 
 #[tokio::test]
 async fn a_server_with_too_much_under_way_says_so() {
     let gate = Gate::default();
-    let settings = varve_server::NodeConfig { produce_bytes_in_flight_max: 8 * MIB, ..config() };
+    let settings = varve_server::NodeConfig { produce_bytes_in_flight_max: 16 * MIB, ..config() };
     let node = Node::start(gate.env(), settings).await.unwrap();
     let mut log = LogServiceClient::new(connect(&node).await);
     log.produce(values(&["before"])).await.unwrap();
 
     let shut = gate.shut();
-    let three_mib =
-        encoded(&batch(&[&vec![0; MIB - 9], &vec![0; MIB - 9], &vec![0; MIB - 9]], Compression::None));
+    let six_mib = encoded(&batch(&[&vec![0; MIB - 9][..]; 6], Compression::None));
     let mut under_way = JoinSet::new();
     for _ in 0..3 {
-        let (mut log, request) = (log.clone(), three_mib.clone());
+        let (mut log, request) = (log.clone(), six_mib.clone());
         under_way.spawn(async move { log.produce(request).await });
     }
     // Two fit; the third is told at once, and the two wait for the disk.
@@ -80,6 +81,20 @@ async fn nothing_is_acknowledged_or_shown_before_it_is_on_the_disk() {
     within(node.shutdown()).await.unwrap();
 }
 
+/// Waits until a count that has begun does not rise any more.
+async fn until_it_rests(count: &AtomicUsize) -> usize {
+    let (mut last, mut rests) = (0, 0);
+    let deadline = tokio::time::Instant::now() + SOON;
+    while rests < 20 {
+        assert!(tokio::time::Instant::now() < deadline, "it never rests");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = count.load(Ordering::Relaxed);
+        rests = if now == last && now > 0 { rests + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
 /// The disk stands still: what a stream may send is what may be undecided, and what the connection's windows hold. The
 /// batches go to several partitions, each of which alone would take more.
 #[tokio::test]
@@ -102,15 +117,7 @@ async fn a_stream_is_held_back_by_the_disk() {
         v1::ProduceStreamRequest { request_id, batch: Some(batch) }
     });
     let mut answers = log.produce_stream(requests).await.unwrap().into_inner();
-    let (mut last, mut rests) = (0, 0);
-    let deadline = tokio::time::Instant::now() + SOON;
-    while rests < 20 {
-        assert!(tokio::time::Instant::now() < deadline, "it never rests");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        let now = sent.load(Ordering::Relaxed);
-        rests = if now == last && now > 0 { rests + 1 } else { 0 };
-        last = now;
-    }
+    let last = until_it_rests(&sent).await;
     // And one in each of the hands between.
     let most = (STREAM_BYTES_IN_FLIGHT_MAX + STREAM_WINDOW_BYTES as usize) / MIB + 8;
     assert!(last <= most, "{last} MiB were sent, at most {most} should be");
@@ -197,4 +204,56 @@ async fn streams_wait_while_others_have_all_on_its_way_that_may_be() {
     let answer = within(waiting).await;
     assert!(matches!(answer.result, Some(v1::produce_stream_response::Result::Ack(_))), "{answer:?}");
     within(node.shutdown()).await.unwrap();
+}
+
+/// What is handed on waits for another node, which may wait for this one: what the other hands on needs room here meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_on_leaves_room_for_what_another_node_hands_on() {
+    let cluster = TestCluster::start_with(3, |config| config.produce_bytes_in_flight_max = 16 * MIB).await;
+    let topic = v1::CreateTopicRequest {
+        name: TOPIC.to_owned(),
+        partitions: 3,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    cluster.create_topic(topic).await;
+    cluster.healthy().await;
+    let led_by = |topic: &v1::Topic, number: usize| {
+        let mut partitions = topic.partitions.iter();
+        partitions.find(|one| one.leader == Some(cluster.member(number).id())).unwrap().partition
+    };
+    let topic = cluster.describe(TOPIC).await;
+    let (here, there) = (led_by(&topic, 2), led_by(&topic, 3));
+    let one = encoded(&batch(&[&vec![0; MIB - 9]], Compression::None));
+
+    // Node 3 can be reached by the controller, and not by node 2.
+    cluster.switchboard.isolate(3, [2]);
+    let (sent, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut streams = JoinSet::new();
+    for _ in 0..4 {
+        let mut log = LogServiceClient::new(connect(&cluster.member(2).node).await);
+        let (sent, answered) = (Arc::clone(&sent), Arc::clone(&answered));
+        let batch = v1::ProduceRequest { partition: Some(there), ..one.clone() };
+        let requests = futures::stream::iter(1..=100).map(move |request_id| {
+            sent.fetch_add(1, Ordering::Relaxed);
+            v1::ProduceStreamRequest { request_id, batch: Some(batch.clone()) }
+        });
+        streams.spawn(async move {
+            let mut answers = log.produce_stream(requests).await.unwrap().into_inner();
+            while answers.message().await.is_ok_and(|answer| answer.is_some()) {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    until_it_rests(&sent).await;
+    // As another node hands it on.
+    let batch = v1::ProduceRequest { partition: Some(here), ..values(&["x"]) };
+    let requests = futures::stream::iter([v1::ProduceStreamRequest { request_id: 1, batch: Some(batch) }]);
+    let mut request = tonic::Request::new(requests);
+    request.metadata_mut().insert(headers::FORWARD, headers::FORWARD_NEVER.parse().unwrap());
+    let answers = within(cluster.member(2).log.clone().produce_stream(request)).await.unwrap();
+    let answer = within(answers.into_inner().message()).await.unwrap().unwrap();
+    assert!(matches!(answer.result, Some(v1::produce_stream_response::Result::Ack(_))), "{answer:?}");
+    assert_eq!(answered.load(Ordering::Relaxed), 0, "none of the others has made room");
+    cluster.switchboard.heal();
 }
