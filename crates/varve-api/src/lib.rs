@@ -7,12 +7,14 @@
 //! - [`log_v1`]: `log.v1`, the plain service of the book *Distributed Services with Go*.
 //! - [`FILE_DESCRIPTOR_SET`]: both, for server reflection.
 
+mod ending;
 pub mod error;
 pub mod headers;
 pub mod limits;
 pub mod time;
 mod topic_name;
 
+pub use ending::telling_its_end;
 pub use prost_types;
 pub use topic_name::{InvalidTopicName, TOPIC_NAME_BYTES_MAX, TopicName};
 

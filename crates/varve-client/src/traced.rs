@@ -1,16 +1,12 @@
 //! Calls within traces.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
 use futures::future::{BoxFuture, Either, FutureExt};
 use http::{HeaderName, HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::Service;
+use varve_api::telling_its_end;
 use varve_telemetry::{KeyValue, Span, SpanKind, Spans, TraceContext};
 
 /// A call on its way: as the channel makes it, or with a span around it.
@@ -35,7 +31,7 @@ pub(crate) fn call(channel: &mut Channel, spans: &Spans, mut request: Request<Bo
                 if let Some(status) = Status::from_header_map(response.headers()) {
                     end(&mut span, &status);
                 }
-                Ok(response.map(|body| Body::new(TracedBody { body, span })))
+                Ok(response.map(|body| telling_its_end(body, move |status| end(&mut span, status))))
             }
             Err(error) => {
                 span.fail(|| error.to_string());
@@ -63,39 +59,5 @@ fn begin(spans: &Spans, request: &Request<Body>) -> Span {
 fn end(span: &mut Span, status: &Status) {
     if status.code() != Code::Ok {
         span.fail(|| format!("{:?}: {}", status.code(), status.message()));
-    }
-}
-
-/// An answer that ends its span when it ends.
-struct TracedBody {
-    body: Body,
-    span: Span,
-}
-
-impl http_body::Body for TracedBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    end(&mut this.span, &status);
-                }
-            }
-            Poll::Ready(Some(Err(status))) => end(&mut this.span, status),
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -2,21 +2,19 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::codegen::http::{Extensions, Request, Response};
-use tonic::codegen::{Body as HttpBody, Service};
 use tonic::{Code, Status};
 use tower::Layer;
 use varve_api::error::{ApiError, Reason};
+use varve_api::telling_its_end;
 use varve_authz::RPCS;
 use varve_env::Burst;
 use varve_telemetry::{
@@ -276,7 +274,7 @@ where
                 call.end(&status);
                 return Ok(response);
             }
-            Ok(response.map(|body| Body::new(MeasuredBody { body, call })))
+            Ok(response.map(|body| telling_its_end(body, move |status| call.end(status))))
         })
     }
 }
@@ -295,40 +293,6 @@ fn note_trace(extensions: &mut Extensions, trace: Option<TraceContext>) {
 /// The trace that a call is in, if that is recorded.
 pub(crate) fn trace_of(extensions: &Extensions) -> Option<TraceContext> {
     extensions.get::<InTrace>().map(|trace| trace.0)
-}
-
-/// An answer that ends its call when it ends.
-struct MeasuredBody {
-    body: Body,
-    call: InHand,
-}
-
-impl HttpBody for MeasuredBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    this.call.end(&status);
-                }
-            }
-            Poll::Ready(Some(Err(status))) => this.call.end(status),
-            _ => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]
